@@ -1,0 +1,1 @@
+"""Cameras, differentiable silhouettes, signed distance, registration, watertight meshes, previews."""
