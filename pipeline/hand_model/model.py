@@ -49,8 +49,9 @@ class HandModel(torch.nn.Module):
         self.skin_side: NDArray[np.int8] = data["side"]  # (778,) 1 palmar, -1 dorsal, 0 lateral
         self.mean_pose: F64 = np.asarray(data["hands_mean"], dtype=np.float64)  # (45,)
         self.components: F64 = np.asarray(data["hands_components"], dtype=np.float64)  # (45, 45) rows
-        coeffs = np.asarray(data["hands_coeffs"], dtype=np.float64)
-        self.component_std: F64 = np.sqrt(np.maximum((coeffs**2).mean(0), 1e-12))  # (45,)
+        coeffs = np.asarray(data["hands_coeffs"], dtype=np.float64)  # open hand: diagonal of std; MANO: samples
+        square = coeffs.shape[0] == coeffs.shape[1]
+        self.component_std: F64 = np.diag(coeffs).copy() if square else np.sqrt((coeffs**2).mean(0))  # (45,)
 
     def zone_vertices(self, part: Part) -> I64:
         """Vertex ids of one contact zone: a finger's pad, or the palm."""

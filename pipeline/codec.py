@@ -1,0 +1,111 @@
+"""Dataclasses of `pipeline.types` <-> bytes and digests, without pickle.
+
+One npz holds the arrays under their dotted paths and, under `json`, everything else. Equal values give equal
+bytes (numpy's zip members carry a fixed date), and the digest looks only at values, never at compression.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import types
+import typing
+import zipfile
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> bytes:
+    """A dataclass (or list / tuple of them) as npz bytes."""
+    arrays: dict[str, np.ndarray] = {}
+    tree = _flatten(value, "", arrays)
+    text = json.dumps(tree, sort_keys=True, ensure_ascii=False, allow_nan=True)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            _write(archive, name + ".npy", member.getvalue())
+        _write(archive, "tree.json", text.encode())
+    return out.getvalue()
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """The inverse of `encode`: `kind` says which dataclass (or `list[...]`) the bytes hold."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        tree = json.loads(archive.read("tree.json"))
+        arrays = {
+            name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+            for name in archive.namelist()
+            if name.endswith(".npy")
+        }
+    return typing.cast(T, _build(kind, tree, arrays))
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) over everything in a dataclass: dtypes, shapes, array bytes and the JSON values."""
+    arrays: dict[str, np.ndarray] = {}
+    tree = _flatten(value, "", arrays)
+    state = hashlib.sha256(json.dumps(tree, sort_keys=True, ensure_ascii=False).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data, compresslevel=1)
+
+
+def _flatten(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """JSON value of `value`; arrays are put aside and leave {'array': path}."""
+    if isinstance(value, np.ndarray):
+        name = path or "root"
+        arrays[name] = value
+        return {"array": name}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _flatten(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _flatten(v, f"{path}.{k}".lstrip("."), arrays) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_flatten(v, f"{path}.{i}".lstrip("."), arrays) for i, v in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _build(kind: Any, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(tree, dict) and set(tree) == {"array"}:
+        return arrays[tree["array"]]
+    if tree is None:
+        return None
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _build(next((a for a in args if _fits(a, tree)), Any), tree, arrays)
+    if is_dataclass(kind) and isinstance(kind, type) and isinstance(tree, dict):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], value, arrays) for name, value in tree.items()})
+    if origin in (list, tuple) and isinstance(tree, list):
+        inner = args[0] if args else Any
+        items = [_build(inner, item, arrays) for item in tree]
+        return tuple(items) if origin is tuple else items
+    if isinstance(tree, dict):
+        inner = args[1] if len(args) == 2 else Any
+        return {k: _build(inner, v, arrays) for k, v in tree.items()}
+    return tree
+
+
+def _fits(kind: Any, tree: Any) -> bool:
+    if kind is type(None):
+        return tree is None
+    if isinstance(kind, type) and is_dataclass(kind):
+        return isinstance(tree, dict)
+    return not isinstance(kind, type) or isinstance(tree, kind)

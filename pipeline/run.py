@@ -1,0 +1,373 @@
+"""The whole way of a photo, in order, with the stage cache. Read this file first.
+
+    1 detect            hands in the photo                         once per photo
+    2 segment           hand, object and arm masks, one per hand   once per photo
+    3 hand              MANO-layout hand fitted to the evidence    from here on once per hand
+    4 inpaint           the object without the hand: amodal mask and picture
+    5 reconstruct       textured object mesh and its view prior
+    6 watertight        closed, correctly signed, bounded size
+    7 camera_setup      object pose (paper 3.4, stage A)
+    8 contact_alignment hand pose and object scale (stage B)
+    9 refinement        hand articulation (stage C)
+   10 assess            metrics, confidence, review priority
+
+Every stage's result is cached under a digest of its inputs, its adapter (name, version, weights) and its settings, so
+an edit re-runs exactly what depends on it. A reviewer's edits enter where they replace something: keypoints and side
+before stage 3, masks after stage 2, contact masks at stage 8, touching parts at stage 9.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from pipeline import codec
+from pipeline.adapters import load_adapter
+from pipeline.errors import BadEdit, NoHandFound, NoHeldObject, PipelineError
+from pipeline.geometry.camera import of_photo
+from pipeline.recipe import Recipe
+from pipeline.types import (
+    Camera,
+    Completion,
+    Edits,
+    HandDetection,
+    HandEstimate,
+    HandHints,
+    Mask,
+    Masks,
+    ObjectMesh,
+    ObjectPose,
+    Photo,
+    Reconstruction,
+)
+
+PIPELINE_VERSION = "1"  # part of every cache key: raise it when a stage outside the adapters changes its results
+NO_HINTS = HandHints()
+T = TypeVar("T")
+
+
+class StageCache(Protocol):
+    """Where stage results are kept: bytes under a hex key."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What became of one hand of the photo."""
+
+    index: int  # of the hand in the photo, stable for the same photo, recipe and hints
+    reconstruction: Reconstruction | None  # None when this hand failed
+    reason: str | None  # why it failed
+    digest: str  # sha256 of the reconstruction's values; timings are not part of it
+    seconds: dict[str, float]  # per stage, of this run
+    reused: tuple[str, ...]  # stages answered by the cache
+
+
+@dataclass
+class _Run:
+    """One photo on its way: the recipe, the cache, and what each stage took."""
+
+    photo: Photo
+    recipe: Recipe
+    cache: StageCache | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+    def stage(self, name: str, kind: type[T], inputs: list[Any], work: Callable[[], T], version: str = "") -> T:
+        """The cached result of a stage, or the result of `work`, cached. `inputs` are dataclasses or JSON values."""
+        began = time.perf_counter()
+        state = hashlib.sha256(json.dumps([PIPELINE_VERSION, name, version, self.recipe.seed]).encode())
+        state.update(self.photo.sha256.encode() + str(self.photo.size).encode())
+        for value in inputs:
+            state.update(codec.digest(value).encode())
+        key = state.hexdigest()
+        held = self.cache.get(key) if self.cache else None
+        if held is not None:
+            result = codec.decode(kind, held)
+            self.reused.append(name)
+        else:
+            result = work()
+            if self.cache:
+                self.cache.put(key, codec.encode(result))
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        return result
+
+    def adapter(self, stage: str) -> tuple[Any, str]:
+        """The recipe's adapter of a stage and the version string that goes into the cache key."""
+        adapter = load_adapter(stage, self.recipe.stage(stage)["adapter"])
+        return adapter, f"{adapter.name} {adapter.version} {getattr(adapter, 'weights_digest', '')}"
+
+
+def annotate_photo(
+    photo: Photo, recipe: Recipe, hints: HandHints = NO_HINTS, cache: StageCache | None = None
+) -> list[PairResult]:
+    """All hand-object pairs of a photo, one per hand that holds something; a hand that fails has a reason.
+
+    Raises NoHandFound, NoHeldObject or another PipelineError when the photo gives no pair at all.
+    """
+    run = _Run(photo, recipe, cache)
+    detections, held = _find_hands(run, hints)
+    shared = dict(run.seconds)
+    results = []
+    for index, masks in enumerate(held):
+        run.seconds, run.reused = dict(shared), []
+        if isinstance(masks, str):
+            results.append(PairResult(index, None, masks, "", run.seconds, ()))
+            continue
+        results.append(_try_pair(run, index, detections[index], masks, Edits()))
+    if not any(r.reconstruction for r in results):
+        reasons = "; ".join(dict.fromkeys(r.reason for r in results if r.reason))
+        raise NoHeldObject(f"{photo.name}: {reasons}")
+    return results
+
+
+def reoptimise(
+    photo: Photo,
+    recipe: Recipe,
+    index: int,
+    edits: Edits,
+    hints: HandHints = NO_HINTS,
+    cache: StageCache | None = None,
+) -> PairResult:
+    """One pair again under a reviewer's edits (all edits so far, merged). Raises BadEdit, PipelineError."""
+    run = _Run(photo, recipe, cache)
+    detections, held = _find_hands(run, hints)
+    if not 0 <= index < len(held):
+        raise BadEdit(f"{photo.name}: there is no hand {index}; the photo has {len(held)}")
+    masks = held[index]
+    return _try_pair(run, index, detections[index], _edited_masks(photo, masks, edits), edits)
+
+
+def _find_hands(run: _Run, hints: HandHints) -> tuple[list[HandDetection], list[Masks | str]]:
+    detector, version = run.adapter("detect")
+    detections = run.stage(
+        "detect",
+        list[HandDetection],
+        [hints, run.recipe.stage("detect")],
+        lambda: detector.detect(run.photo, hints),
+        version,
+    )
+    if not detections:
+        raise NoHandFound(
+            f"{run.photo.name}: no hand found; give a box with --hand-box x0,y0,x1,y1[,left|right] or in the sidecar "
+            f"{run.photo.name}.hoi.json"
+        )
+    segmenter, version = run.adapter("segment")
+    masks = run.stage(
+        "segment",
+        list[Masks | str],
+        [detections, run.recipe.stage("segment")],
+        lambda: segmenter.segment(run.photo, detections),
+        version,
+    )
+    return detections, masks
+
+
+def _try_pair(run: _Run, index: int, detection: HandDetection, masks: Masks, edits: Edits) -> PairResult:
+    try:
+        reconstruction = _pair(run, detection, masks, edits)
+    except PipelineError as error:
+        return PairResult(index, None, str(error), "", run.seconds, tuple(run.reused))
+    return PairResult(index, reconstruction, None, codec.digest(reconstruction), run.seconds, tuple(run.reused))
+
+
+def _edited_masks(photo: Photo, masks: Masks | str, edits: Edits) -> Masks:
+    """The reviewer's masks are targets as they are; where they overlap the other mask, the edited one wins."""
+    for name in ("hand_mask", "object_mask", "contact_front", "contact_back"):
+        mask = getattr(edits, name)
+        if mask is not None and mask.shape != photo.size:
+            raise BadEdit(
+                f"{photo.name}: the {name.replace('_', ' ')} is {mask.shape[1]}x{mask.shape[0]} pixels, the photo "
+                f"{photo.size[1]}x{photo.size[0]}: draw it on the photo as `show --save` writes it"
+            )
+    both = set(edits.touching) & set(edits.not_touching)
+    if both:
+        raise BadEdit(f"{photo.name}: {', '.join(sorted(both))} cannot both touch and not touch")
+    if isinstance(masks, str):  # nothing was segmented: both masks must come from the reviewer
+        if edits.hand_mask is None or edits.object_mask is None:
+            raise NoHeldObject(f"{photo.name}: {masks}; give both --hand-mask and --object-mask")
+        empty = np.zeros(photo.size, dtype=bool)
+        masks = Masks(hand=empty, object=empty, arm=empty, notes=("masks by a reviewer",))
+    hand = masks.hand if edits.hand_mask is None else edits.hand_mask
+    obj = masks.object if edits.object_mask is None else edits.object_mask
+    if edits.object_mask is not None and edits.hand_mask is None:
+        hand = hand & ~obj
+    elif edits.hand_mask is not None:
+        obj = obj & ~hand
+    return replace(masks, hand=hand, object=obj, arm=masks.arm & ~hand & ~obj)
+
+
+def _pair(run: _Run, detection: HandDetection, masks: Masks, edits: Edits) -> Reconstruction:
+    photo, recipe = run.photo, run.recipe
+    camera = of_photo(photo, recipe.fov_deg)
+    estimate = _hand(run, detection, masks.hand, camera, edits)
+    completion = _inpaint(run, masks)
+    item = _reconstruct(run, completion, masks.object, camera, estimate)
+    return _optimise(run, detection, masks, edits, camera, estimate, completion, item)
+
+
+def _hand(run: _Run, detection: HandDetection, mask: Mask, camera: Camera, edits: Edits) -> HandEstimate:
+    if edits.keypoints is not None:
+        detection = replace(detection, keypoints=edits.keypoints, source="keypoints", presence=1.0)
+    if edits.side is not None:
+        detection = replace(detection, side=edits.side)
+    fitter, version = run.adapter("hand")
+    return run.stage(
+        "hand",
+        HandEstimate,
+        [detection, mask, camera, run.recipe.stage("hand")],
+        lambda: fitter.fit(run.photo, detection, mask, camera),
+        version,
+    )
+
+
+def _inpaint(run: _Run, masks: Masks) -> Completion:
+    inpainter, version = run.adapter("inpaint")
+    shapes = [masks.hand, masks.object, masks.arm]
+    return run.stage(
+        "inpaint",
+        Completion,
+        [shapes, run.recipe.stage("inpaint")],
+        lambda: inpainter.complete(run.photo, masks),
+        version,
+    )
+
+
+def _reconstruct(
+    run: _Run, completion: Completion, visible: Mask, camera: Camera, estimate: HandEstimate
+) -> ObjectMesh:
+    from pipeline.geometry.watertight import make_watertight
+
+    reconstructor, version = run.adapter("reconstruct")
+    distance = round(float(estimate.pose.transl[2]), 2)  # metres; the scale is solved later, a centimetre is enough
+    settings = run.recipe.stage("reconstruct")
+    item = run.stage(
+        "reconstruct",
+        ObjectMesh,
+        [completion, visible, camera, distance, settings],
+        lambda: reconstructor.reconstruct(run.photo, completion, visible, camera, distance),
+        version,
+    )
+
+    def close() -> ObjectMesh:
+        vertices, faces = make_watertight(item.mesh.vertices, item.mesh.faces)
+        if vertices is item.mesh.vertices:
+            return item
+        return replace(item, mesh=_reproject(item, vertices, faces))
+
+    return run.stage("watertight", ObjectMesh, [item], close)
+
+
+def _reproject(item: ObjectMesh, vertices: np.ndarray, faces: np.ndarray) -> Any:
+    """A closed mesh has new vertices: each takes the uv of the nearest old one."""
+    from scipy.spatial import cKDTree
+
+    nearest = cKDTree(item.mesh.vertices).query(vertices)[1]
+    return replace(item.mesh, vertices=vertices, faces=faces, uv=item.mesh.uv[nearest])
+
+
+def _optimise(
+    run: _Run,
+    detection: HandDetection,
+    masks: Masks,
+    edits: Edits,
+    camera: Camera,
+    estimate: HandEstimate,
+    completion: Completion,
+    item: ObjectMesh,
+) -> Reconstruction:
+    from pipeline.evaluate.assess import Assessment, assess
+    from pipeline.hand_model import load_hand
+    from pipeline.optimise.camera_setup import CameraFit, camera_setup
+    from pipeline.optimise.contact_alignment import Aligned, ContactHints, contact_alignment
+    from pipeline.optimise.refinement import Refined, refinement
+    from pipeline.optimise.view import make_view
+
+    settings = run.recipe.stage("optimise")
+    view = make_view(camera, masks.hand, masks.object, completion.amodal_mask, settings["size"])
+    model = load_hand(estimate.pose.side)
+    scene = [view.camera, view.hand.numpy(), view.object.numpy(), view.amodal.numpy(), settings]
+    fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(item, view, settings))
+
+    hints = ContactHints(
+        front=None if edits.contact_front is None else view.crop(edits.contact_front),
+        back=None if edits.contact_back is None else view.crop(edits.contact_back),
+    )
+    keypoints = estimate.keypoints
+    aligned = run.stage(
+        "contact_alignment",
+        Aligned,
+        [item, fit, estimate, hints, *scene],
+        lambda: contact_alignment(item, fit.pose, estimate.pose, model, keypoints, view, hints, settings),
+    )
+    marks = Edits(touching=edits.touching, not_touching=edits.not_touching)
+    refined = run.stage(
+        "refinement",
+        Refined,
+        [item, aligned, estimate, marks, *scene],
+        lambda: refinement(
+            item, aligned.object_pose, aligned.hand, estimate.pose, model, keypoints, view, marks, settings
+        ),
+    )
+    hand_verts, hand_joints = model.posed(refined.hand)
+    pose = aligned.object_pose
+    object_verts = pose.scale * item.mesh.vertices @ pose.rotation.T + pose.transl
+    front = view.expand(aligned.front, masks.hand.shape) if edits.contact_front is None else edits.contact_front
+    back = view.expand(aligned.back, masks.hand.shape) if edits.contact_back is None else edits.contact_back
+    marked = run.recipe.stage("assess")
+    assessment = run.stage(
+        "assess",
+        Assessment,
+        [refined, aligned, item, masks, completion.amodal_mask, front, back, camera, detection.presence, marked],
+        lambda: assess(
+            camera,
+            masks,
+            completion.amodal_mask,
+            estimate,
+            model,
+            hand_verts,
+            object_verts,
+            item.mesh.faces,
+            front,
+            back,
+            detection.presence,
+            marked,
+        ),
+    )
+    diagnostics = {
+        "camera_setup": fit.figures,
+        "contact_alignment": aligned.figures,
+        "refinement": refined.figures,
+        "object_kind": item.kind,
+        "object_scores": item.scores,
+        "hand_source": detection.source,
+        "hand_presence": detection.presence,
+        "hand_residual_px": estimate.residual_px,
+        "hand_residual_mm": estimate.residual_mm,
+        "warnings": [*masks.notes, *completion.notes, *item.notes, *assessment.warnings],
+        "confidence": assessment.confidence,
+        "review_priority": 1.0 - assessment.confidence,
+    }
+    return Reconstruction(
+        camera=camera,
+        masks=masks,
+        completion=completion,
+        estimate=estimate,
+        hand=refined.hand,
+        hand_verts=hand_verts,
+        hand_joints=hand_joints,
+        object=item,
+        object_pose=ObjectPose(pose.rotation, pose.transl, pose.scale),
+        contacts=assessment.contacts,
+        metrics=assessment.metrics,
+        diagnostics=diagnostics,
+    )

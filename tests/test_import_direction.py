@@ -1,0 +1,38 @@
+"""Imports run one way (DESIGN 1): annotator -> exports, db, pipeline; exports -> pipeline; those know nobody."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = {
+    "annotator": {"annotator", "exports", "db", "pipeline"},
+    "exports": {"exports", "pipeline"},
+    "db": {"db"},
+    "pipeline": {"pipeline"},
+}
+# exports turn results into files: they need the types, the hand model and the geometry, never a stage
+EXPORTS_MAY_USE = ("pipeline.types", "pipeline.errors", "pipeline.hand_model", "pipeline.geometry", "pipeline.codec")
+
+
+def imported_modules(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        own = {name for name in imported_modules(path) if name.split(".")[0] in ALLOWED}
+        wrong = {name for name in own if name.split(".")[0] not in ALLOWED[package]}
+        if package == "exports":
+            wrong |= {n for n in own if n.startswith("pipeline.") and not n.startswith(EXPORTS_MAY_USE)}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
