@@ -29,7 +29,7 @@ import numpy as np
 
 from pipeline import codec
 from pipeline.adapters import load_adapter
-from pipeline.errors import BadEdit, NoHandFound, NoHeldObject, PipelineError
+from pipeline.errors import BadEdit, EmptyMask, NoHandFound, NoHeldObject, PipelineError
 from pipeline.geometry.camera import of_photo
 from pipeline.recipe import Recipe
 from pipeline.types import (
@@ -90,13 +90,13 @@ class _Run:
         for value in inputs:
             state.update(codec.digest(value).encode())
         key = state.hexdigest()
-        held = self.cache.get(key) if self.cache else None
+        held = None if self.cache is None else self.cache.get(key)
         if held is not None:
             result = codec.decode(kind, held)
             self.reused.append(name)
         else:
             result = work()
-            if self.cache:
+            if self.cache is not None:
                 self.cache.put(key, codec.encode(result))
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
         return result
@@ -116,12 +116,12 @@ def annotate_photo(
     """
     run = _Run(photo, recipe, cache)
     detections, held = _find_hands(run, hints)
-    shared = dict(run.seconds)
+    shared, answered = dict(run.seconds), list(run.reused)
     results = []
     for index, masks in enumerate(held):
-        run.seconds, run.reused = dict(shared), []
+        run.seconds, run.reused = dict(shared), list(answered)
         if isinstance(masks, str):
-            results.append(PairResult(index, None, masks, "", run.seconds, ()))
+            results.append(PairResult(index, None, masks, "", run.seconds, tuple(run.reused)))
             continue
         results.append(_try_pair(run, index, detections[index], masks, Edits()))
     if not any(r.reconstruction for r in results):
@@ -138,7 +138,7 @@ def reoptimise(
     hints: HandHints = NO_HINTS,
     cache: StageCache | None = None,
 ) -> PairResult:
-    """One pair again under a reviewer's edits (all edits so far, merged). Raises BadEdit, PipelineError."""
+    """One pair again under a reviewer's edits (all edits so far, merged). Raises BadEdit, EmptyMask, NoHandFound."""
     run = _Run(photo, recipe, cache)
     detections, held = _find_hands(run, hints)
     if not 0 <= index < len(held):
@@ -203,6 +203,9 @@ def _edited_masks(photo: Photo, masks: Masks | str, edits: Edits) -> Masks:
         hand = hand & ~obj
     elif edits.hand_mask is not None:
         obj = obj & ~hand
+    for mask, name in ((hand, "hand"), (obj, "object")):
+        if not mask.any():
+            raise EmptyMask(f"{photo.name}: the {name} mask has no pixels; give one with --{name}-mask")
     return replace(masks, hand=hand, object=obj, arm=masks.arm & ~hand & ~obj)
 
 

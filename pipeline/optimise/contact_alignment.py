@@ -109,7 +109,7 @@ def contact_alignment(
         verts, joints = hand.forward()
         if step in registration_at or step == settings["alignment_steps"]:
             front, back = contact_regions(verts, topology, view, hints)
-            moved = register(item, object_pose, verts, model, view, front, back)
+            moved = register(item, object_pose, verts, model, view, front, back, settings)
             scale = moved.scale
             hand.move(moved.translation)
             figures["registration_rms_mm"] = moved.rms * 1000
@@ -157,15 +157,24 @@ def register(
     view: View,
     front: Mask,
     back: Mask,
+    settings: dict[str, Any],
 ) -> Registration:
-    """Contact registration (paper 3.4): scale from the depth ratios along common rays, then trimmed ICP."""
+    """Contact registration (paper 3.4): scale from the depth ratios along common rays, then trimmed ICP.
+
+    Skin in front of the object cannot lie behind its surface, so the contact is where the ratio hand / object is
+    largest; behind the object, where it is smallest. `contact_quantile` says how far towards that end to go
+    (0.5: the median of all pixels, as if everything that overlaps touched).
+    """
     pairs = _contact_points(item, object_pose, verts, model, view, front, back)
     if not pairs:
         return Registration(_scale_by_depth(object_pose, verts, model), np.zeros(3), 0.0)
     # One vote per region, not per pixel: the few pixels under a thumb weigh as much as the fingers behind.
-    scale = float(np.mean([np.median(hand[:, 2] / obj[:, 2]) for obj, hand in pairs]))
-    object_points, hand_points = (np.concatenate(points) for points in zip(*pairs, strict=True))
-    shift, rms = translation_icp(hand_points, object_points * scale, trim=0.8)
+    quantile = settings["contact_quantile"]
+    bounds = [np.quantile(h[:, 2] / o[:, 2], quantile if at_front else 1 - quantile) for at_front, o, h in pairs]
+    scale = float(np.mean(bounds))
+    object_points = np.concatenate([o for _, o, _ in pairs])
+    hand_points = np.concatenate([h for _, _, h in pairs])
+    shift, rms = translation_icp(hand_points, object_points * scale, trim=settings["icp_trim"])
     return Registration(scale, shift * min(1.0, MAX_SHIFT / max(float(np.linalg.norm(shift)), 1e-9)), rms)
 
 
@@ -177,9 +186,9 @@ def _contact_points(
     view: View,
     front: Mask,
     back: Mask,
-) -> list[tuple[F64, F64]]:
-    """Per contact region that is large enough: points (N, 3) on the object at scale 1 and on palmar skin, paired
-    by ray. The object's nearest surface and nearest palmar skin in front, the farthest of both at the back."""
+) -> list[tuple[bool, F64, F64]]:
+    """Per contact region that is large enough: whether the hand is in front, and points (N, 3) on the object at
+    scale 1 and on palmar skin, paired by ray. The object's nearest surface and nearest palmar skin in front, the farthest of both at the back."""
     placed = item.mesh.vertices @ object_pose.rotation.T + object_pose.transl
     height, width = view.shape
     object_depth, _, _ = depth_layers(placed, item.mesh.faces, view.camera.K, height, width, k=4)
@@ -188,11 +197,11 @@ def _contact_points(
     palmar_face = (model.skin_side[model.faces] == 1).sum(1) >= 2
     palmar = np.where((hand_face >= 0) & palmar_face[hand_face], hand_depth, np.inf)
     pairs = []
-    for region, pick in ((front, np.min), (back, _farthest)):
+    for at_front, region, pick in ((True, front, np.min), (False, back, _farthest)):
         object_z, hand_z = pick(object_depth, -1), pick(palmar, -1)
         ok = region & np.isfinite(object_z) & np.isfinite(hand_z)
         if ok.sum() >= MIN_PIXELS:
-            pairs.append((_lift(ok, object_z, view), _lift(ok, hand_z, view)))
+            pairs.append((at_front, _lift(ok, object_z, view), _lift(ok, hand_z, view)))
     return pairs
 
 

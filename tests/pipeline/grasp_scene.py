@@ -52,7 +52,7 @@ def grasp(side: Side = "right") -> Scene:
         inside = np.maximum(0, RADIUS - np.linalg.norm(rest - center, axis=1))
         return np.concatenate([np.linalg.norm(pads - center, axis=1) - RADIUS, 6 * inside])
 
-    center = least_squares(gaps, rest[model.zone > 0].mean(0) + [0, -0.02, 0]).x
+    center = least_squares(gaps, rest[model.zone > 0].mean(0) + np.array([0, -0.02, 0])).x
     # Seen from the thumb's side: the thumb hides the ball and the ball hides the fingers.
     turn = VIEW[side]
     pose = HandPose(side, turn.as_rotvec(), flat.hand_pose, flat.betas, np.zeros(3))
