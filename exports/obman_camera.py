@@ -1,0 +1,198 @@
+"""From the photo's camera to ObMan's, which its loaders have hard-coded.
+
+    exact   the camera turns about its own centre: picture by the homography K_o R K^-1, 3D by R; no residual
+    refit   the picture is cropped to the pair, and the 3D moved rigidly to where it fits the crop best (PnP)
+
+Both move hand and object by one rigid transform, so that contact stays what it was. No scale is needed: seen
+through one camera it is the same as depth, and the hand is metric. `exact` keeps the view angle, so a small pair
+stays small and one wider than ObMan's 29.86 degrees leaves the picture; `refit` fills the picture and bends
+perspective a little, which the residual states.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from exports.base import ExportError, UnsuitableRecord
+from pipeline.geometry.camera import project, rays
+from pipeline.types import F64, U8, Camera
+
+SIZE = 256  # pixels, both sides
+K_OBMAN: F64 = np.array([[480.0, 0, 128], [0, 480, 128], [0, 0, 1]])
+TO_OPENGL: F64 = np.diag([1.0, -1.0, -1.0])  # OpenCV camera <-> ObMan's (x right, y up, -z forward)
+FOV_DEG = 2 * math.degrees(math.atan(SIZE / 2 / K_OBMAN[0, 0]))  # 29.86
+CROP_MARGINS = (1.15, 2.0)  # side of the crop over the extent of the pair: least, most
+DECIMALS = 9  # kept of radians and metres
+GAUSS_NEWTON_STEPS = 8  # from the start given here, four reach the last digit of a float32
+
+CameraMode = Literal["refit", "exact"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one pair and its picture come before ObMan's camera (in OpenCV axes)."""
+
+    mode: CameraMode
+    homography: F64  # (3, 3) photo pixels -> ObMan pixels
+    rotation: F64  # (3, 3) and
+    transl: F64  # (3,) metres: X_obman = rotation @ X_photo + transl
+    residual_px: dict[str, float]  # ObMan pixels between picture and 3D: hand_median, hand_max, object_median, ...
+    fov_deg: float  # what the pair subtends about its centre, the wider of both axes
+
+    @property
+    def wider_than_obman(self) -> bool:
+        """Whether the pair does not fit into ObMan's field of view as it was photographed."""
+        return self.fov_deg > FOV_DEG
+
+    def points(self, points: NDArray[np.floating]) -> F64:
+        """(N, 3) metres, photo camera -> ObMan's camera in OpenCV axes."""
+        return np.asarray(points, dtype=np.float64) @ self.rotation.T + self.transl
+
+    def picture(self, image: U8) -> U8:
+        """The (H, W, C) or (H, W) photo as ObMan's camera sees it, (256, 256, ...); black beyond its border."""
+        return _warp(image, self.homography)
+
+
+def parse_mode(text: str) -> CameraMode:
+    """'refit' or 'exact'; raises ExportError for anything else."""
+    for mode in get_args(CameraMode):
+        if text == mode:
+            return mode  # type: ignore[no-any-return]
+    raise ExportError(f"camera '{text}': is neither refit nor exact")
+
+
+def place(hand: F64, obj: F64, camera: Camera, mode: CameraMode) -> Placement:
+    """Bring a pair before ObMan's camera. hand (N, 3) and obj (M, 3): vertices, metres, photo camera.
+
+    Raises UnsuitableRecord when part of the pair is not in front of the photo's camera.
+    """
+    both = np.concatenate([hand, obj])
+    if not np.isfinite(both).all() or both[:, 2].min() <= 1e-3:
+        raise UnsuitableRecord("part of the pair lies behind the camera or is not finite")
+    turn, fov = _centre(both)
+    turn = _rounded(turn)
+    if mode == "exact":
+        homography, rotation, transl = K_OBMAN @ turn @ np.linalg.inv(camera.K), turn, cast(F64, np.zeros(3))
+    else:
+        homography = _crop(project(both, camera.K), camera)
+        rotation, at = _fit(hand, obj, camera, homography, turn)
+        rotation = _rounded(rotation)
+        transl = np.round(at - rotation @ both.mean(0), DECIMALS)
+    residual: dict[str, float] = {}
+    for name, points in (("hand", hand), ("object", obj)):
+        target = _apply(homography, project(points, camera.K))
+        error = np.linalg.norm(project(points @ rotation.T + transl, K_OBMAN) - target, axis=1)
+        residual |= {f"{name}_median": round(float(np.median(error)), 4), f"{name}_max": round(float(error.max()), 4)}
+    return Placement(mode, homography, rotation, transl, residual, round(fov, 4))
+
+
+def _centre(points: F64) -> tuple[F64, float]:
+    """The smallest rotation that brings the pair's view to the optical axis, and the angle it then subtends."""
+    rotation: F64 = np.eye(3)
+    for _ in range(4):  # the box moves a little as perspective turns; the second step is already below a pixel
+        turned = points @ rotation.T
+        plane = turned[:, :2] / turned[:, 2:]
+        middle = (plane.min(0) + plane.max(0)) / 2
+        rotation = _shortest_arc(np.append(middle, 1.0)) @ rotation
+    turned = points @ rotation.T
+    if turned[:, 2].min() <= 1e-3:
+        raise UnsuitableRecord("the pair surrounds the camera")
+    half = np.abs(turned[:, :2] / turned[:, 2:]).max()
+    return rotation, 2 * math.degrees(math.atan(half))
+
+
+def _shortest_arc(ray: F64) -> F64:
+    """(3, 3) rotation that takes the ray to +z without rolling."""
+    ray = ray / np.linalg.norm(ray)
+    axis = np.cross(ray, [0.0, 0.0, 1.0])
+    sine = float(np.linalg.norm(axis))
+    angle = math.atan2(sine, ray[2])
+    return np.asarray(Rotation.from_rotvec(axis * (angle / max(sine, 1e-300))).as_matrix())
+
+
+def _rounded(rotation: F64) -> F64:
+    """The rotation without its last digits, which differ with the linear algebra library and its threads."""
+    rotvec = Rotation.from_matrix(rotation).as_rotvec()
+    return np.asarray(Rotation.from_rotvec(np.round(rotvec, DECIMALS)).as_matrix())
+
+
+def _crop(pixels: F64, camera: Camera) -> F64:
+    """(3, 3) photo pixels -> ObMan pixels: a square about the pair, kept inside the photo where it fits.
+
+    Its side is as near as the margins allow to the one that makes the crop's focal length ObMan's, because then
+    perspective fits without bending.
+    """
+    low, high = pixels.min(0), pixels.max(0)
+    extent = float((high - low).max())
+    least, most = (margin * extent for margin in CROP_MARGINS)
+    same_focal = SIZE * camera.focal / K_OBMAN[0, 0]
+    side = max(least, min(same_focal, most, camera.width, camera.height))
+    corner = (low + high - side) / 2
+    room = np.array([camera.width, camera.height]) - side
+    corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), corner)
+    spare = (least - extent) / 2
+    corner = np.clip(corner, high + spare - side, low - spare)  # but a pair that leaves the photo stays in the crop
+    scale = SIZE / side
+    return np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1]])
+
+
+def _fit(hand: F64, obj: F64, camera: Camera, homography: F64, turn: F64) -> tuple[F64, F64]:
+    """PnP: the rotation, and where it takes the pair's mean, for which ObMan's K projects the pair closest to the crop.
+
+    Gauss-Newton; hand and object weigh the same.
+    """
+    points = np.concatenate([hand, obj])
+    target = _apply(homography, project(points, camera.K))
+    weight = np.repeat([1 / math.sqrt(len(hand)), 1 / math.sqrt(len(obj))], [len(hand), len(obj)])
+    centre = points.mean(0)
+    gaze = rays(target.mean(0), K_OBMAN)  # where the crop shows the pair
+    rotation = _shortest_arc(gaze).T @ turn
+    at = gaze * float(np.linalg.norm(centre)) * K_OBMAN[0, 0] / (homography[0, 0] * camera.focal)
+    for _ in range(GAUSS_NEWTON_STEPS):
+        about = (points - centre) @ rotation.T
+        moved = about + at
+        if moved[:, 2].min() <= 1e-3:
+            raise UnsuitableRecord("the pair is too close to the camera to be refitted under ObMan's")
+        error = (project(moved, K_OBMAN) - target) * weight[:, None]
+        step = np.linalg.lstsq(_jacobian(about, moved, weight), -error.ravel(), rcond=None)[0]
+        rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
+        at = at + step[3:]
+    return rotation, at
+
+
+def _jacobian(about: F64, moved: F64, weight: F64) -> F64:
+    """(2 N, 6) derivative of the weighted pixels by a turn about the centre (rad) and a shift (metres)."""
+    x, y, z = moved.T
+    pixel = np.zeros((len(moved), 2, 3))
+    pixel[:, 0, 0] = pixel[:, 1, 1] = 1 / z
+    pixel[:, 0, 2], pixel[:, 1, 2] = -x / z**2, -y / z**2
+    pixel *= K_OBMAN[0, 0] * weight[:, None, None]
+    turn = np.cross(np.eye(3)[None], about[:, None])  # (N, 3, 3): row i is the velocity when turning about axis i
+    return np.asarray(np.concatenate([pixel @ turn.transpose(0, 2, 1), pixel], -1).reshape(-1, 6))
+
+
+def _apply(homography: F64, pixels: F64) -> F64:
+    mapped = np.concatenate([pixels, np.ones((len(pixels), 1))], 1) @ homography.T
+    return np.asarray(mapped[:, :2] / mapped[:, 2:])
+
+
+def _warp(image: U8, homography: F64) -> U8:
+    """Resample without aliasing. cv2 counts pixel centres from 0, we from 0.5."""
+    centre = np.linalg.inv(homography) @ [SIZE / 2, SIZE / 2, 1]
+    x, y = centre[:2] / centre[2]
+    box = np.array([[x, y], [x + 1, y], [x, y + 1]])
+    mapped = _apply(homography, box)
+    scale = math.sqrt(abs(np.linalg.det(mapped[1:] - mapped[0])))
+    if scale < 1:
+        sigma = 0.5 * math.sqrt(1 / scale**2 - 1) + 1e-3
+        image = cast(U8, cv2.GaussianBlur(image, (0, 0), sigma))
+    shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    matrix = np.linalg.inv(shift) @ homography @ shift
+    return np.asarray(cv2.warpPerspective(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), dtype=np.uint8)

@@ -1,0 +1,84 @@
+"""ObMan's two rendered pictures: body-part segmentation and depth, each with three channels (cv2's BGR order).
+
+B  hand and object together, the nearer in front     G  the hand alone     R  the object alone
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exports.base import UnsuitableRecord
+from exports.obman_camera import K_OBMAN, SIZE
+from pipeline.geometry.raster import depth_layers
+from pipeline.hand_model import HandModel
+from pipeline.types import F64, I64, U8
+
+OBJECT_ID = 100
+HAND_ID = {"left": 21, "right": 22}
+FINGERS_ID = {"left": 23, "right": 24}
+CHANNELS = ("", "hand_", "obj_")  # prefixes of the meta's depth keys, in channel order B, G, R
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What ObMan's camera sees of one pair."""
+
+    segm: U8  # (256, 256, 3) BGR
+    depth: F64  # (256, 256, 3) metres along z, BGR; inf on the background
+    visible_ratio: float  # of the object's pixels, the share that the hand does not hide
+
+
+def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]) -> Layers:
+    """Render a pair. hand (778, 3) and obj (V, 3): metres, ObMan's camera in OpenCV axes.
+
+    Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both.
+    """
+    hand_hit = depth_layers(hand, model.faces, K_OBMAN, SIZE, SIZE, k=1)
+    obj_hit = depth_layers(obj, obj_faces, K_OBMAN, SIZE, SIZE, k=1)
+    hand_z, obj_z = hand_hit.depth[..., 0], obj_hit.depth[..., 0]
+    depth = np.stack([np.minimum(hand_z, obj_z), hand_z, obj_z], -1)
+    for name, z in (("hand", hand_z), ("object", obj_z)):
+        if not np.isfinite(z).any():
+            raise UnsuitableRecord(f"the {name} is outside ObMan's picture")
+
+    fingers = _finger_faces(model)[hand_hit.face[..., 0]]
+    hand_part = np.where(fingers, FINGERS_ID[model.side], HAND_ID[model.side])
+    hand_part = np.where(np.isfinite(hand_z), hand_part, 0)
+    obj_part = np.where(np.isfinite(obj_z), OBJECT_ID, 0)
+    in_front = hand_z < obj_z
+    segm = np.stack([np.where(in_front, hand_part, obj_part), hand_part, obj_part], -1).astype(np.uint8)
+    visible = (segm[..., 0] == OBJECT_ID).sum() / (obj_part > 0).sum()
+    return Layers(segm, depth, float(visible))
+
+
+def encode_depth(depth: F64) -> tuple[U8, dict[str, float]]:
+    """(256, 256, 3) metres -> ObMan's depth PNG and the meta keys `<channel>depth_min` / `_max` that decode it.
+
+    In ObMan's data the names are swapped: `_min` is the FAR plane and `_max` the NEAR one. A channel runs from 1
+    (near) to 255 (far), 0 is background.
+    """
+    encoded = np.zeros(depth.shape, dtype=np.uint8)
+    planes: dict[str, float] = {}
+    for channel, prefix in enumerate(CHANNELS):
+        z = depth[..., channel]
+        seen = np.isfinite(z)
+        near, far = float(z[seen].min()), float(z[seen].max())
+        share = (z[seen] - near) / (far - near) if far > near else np.ones(int(seen.sum()))
+        encoded[seen, channel] = np.rint(254 * share + 1)
+        planes |= {f"{prefix}depth_min": far, f"{prefix}depth_max": near}
+    return encoded, planes
+
+
+def decode_depth(encoded: U8, far: float, near: float) -> F64:
+    """One channel of a depth PNG -> metres, inf on the background."""
+    z = (encoded.astype(np.float64) - 1) / 254 * (far - near) + near
+    return np.where(encoded == 0, np.inf, z)
+
+
+def _finger_faces(model: HandModel) -> NDArray[np.bool_]:
+    """(F,) faces with most corners beyond the palm (joint 0 of MANO's order)."""
+    faces: I64 = model.faces
+    return np.asarray((model.part[faces] > 0).sum(1) >= 2)
