@@ -1,0 +1,232 @@
+"""preannotate, run, report, demo."""
+
+from __future__ import annotations
+
+import hashlib
+import json as json_module
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from annotator.cli import output
+from annotator.cli.options import (
+    HandBoxOption,
+    JobsOption,
+    JsonOption,
+    KeypointsOption,
+    LicenceOption,
+    RecipeOption,
+    SourceOption,
+    SubjectOption,
+    WorkspaceOption,
+    examples,
+)
+from annotator.cli.workspace import given_hands, pair_statuses
+
+if TYPE_CHECKING:
+    from annotator.service import Annotated as Done
+    from annotator.workspace import Workspace
+
+T = TypeVar("T")
+REPORT = "report.html"
+SHEET = "contact_sheet.png"
+TITLE = "hoi-annotate"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=examples("hoi-annotate preannotate", "hoi-annotate preannotate --limit 10 --jobs 2"))(
+        preannotate
+    )
+    app.command(
+        epilog=examples(
+            "hoi-annotate run photos/ -o out",
+            "hoi-annotate run cup.jpg -o out --hand-box 120,80,410,390,left",
+        )
+    )(run)
+    app.command(epilog=examples("hoi-annotate report -o report.html", "hoi-annotate report --status accepted"))(report)
+    app.command(epilog=examples("hoi-annotate demo", "hoi-annotate demo --photos my-photos/"))(demo)
+
+
+def preannotate(
+    recipe: RecipeOption = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many photos.")] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Also photos that are done or failed.")] = False,
+    jobs: JobsOption = None,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Find hand-object pairs in all photos that wait; an interrupted run goes on where it was."""
+    from annotator import overview
+    from annotator.workspace import Workspace
+
+    opened = Workspace.find(workspace, recipe=recipe, jobs=jobs)
+    done = _preannotate(opened, limit=limit, redo=redo)
+    digest, revisions = overview.digest(opened)
+    if json:
+        waiting = overview.waiting(opened)
+        output.data_json(_summary(done) | {"waiting": waiting, "revisions": revisions, "digest": digest})
+    else:
+        _tell(opened, done)
+        output.data(f"digest of all {revisions} revisions: {digest}")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def run(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, folders, globs or s3:// prefixes.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The workspace; default: a new temporary folder.")
+    ] = None,
+    recipe: RecipeOption = None,
+    jobs: JobsOption = None,
+    hand_box: HandBoxOption = None,
+    keypoints: KeypointsOption = None,
+    licence: LicenceOption = None,
+    source: SourceOption = None,
+    subject: SubjectOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Photographs in, report out: ingest, preannotate and report in one go."""
+    from annotator import overview
+    from annotator.service import ingest
+    from annotator.workspace import Workspace
+
+    hands = given_hands(hand_box, keypoints)
+    folder = out or Path(tempfile.mkdtemp(prefix="hoi-annotate-"))
+    opened = Workspace.create(folder, recipe=recipe, jobs=jobs)
+    with output.Bar("ingest", quiet=True) as bar:
+        taken = ingest(opened, photos, hands=hands, licence=licence, source=source, subject=subject, progress=bar)
+    done = _preannotate(opened)
+    written = _write_report_if_changed(opened)
+    digest, revisions = overview.digest(opened)
+    failed = [*taken.failed, *done.failed]
+    if json:
+        paths = {"workspace": str(opened.root), "report": str(opened.root / REPORT) if written is not None else None}
+        output.data_json(_summary(done, taken.failed) | paths | {"revisions": revisions, "digest": digest})
+    else:
+        _tell(opened, done)
+        if written:
+            output.data(f"report: {opened.root / REPORT}")
+            output.data(f"contact sheet: {opened.root / SHEET}")
+        output.data(f"digest of all {revisions} revisions: {digest}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def report(
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="HTML", help=f"Default: {REPORT}.")] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="PNG", help="Also a contact sheet.")] = None,
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only pairs in this status; repeatable.")] = None,
+    title: Annotated[str, typer.Option("--title", help="Heading of the page.")] = TITLE,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """One self-contained page with every pair: overlay, masks, contacts, turntable, 3D, figures."""
+    from annotator.workspace import Workspace
+
+    opened = Workspace.find(workspace)
+    page = out or Path(REPORT)
+    _write_report(opened, page, sheet, pair_statuses(status), title)
+    output.data(f"report: {page.absolute()}")
+    if sheet is not None:
+        output.data(f"contact sheet: {sheet.absolute()}")
+
+
+def demo(
+    photos: Annotated[Path | None, typer.Option("--photos", metavar="DIR", help="Your photographs.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The workspace.")] = Path("demo-out"),
+    jobs: JobsOption = None,
+) -> None:
+    """Fetch the weights and run on a picture that comes with the program; ends well when a pair was found."""
+    from annotator import overview
+    from annotator.service import ingest
+    from annotator.workspace import Workspace
+    from pipeline.weights import pull
+
+    pull("cpu", output.say)
+    opened = Workspace.create(out, jobs=jobs)
+    with output.Bar("ingest", quiet=True) as bar:
+        ingest(opened, [str(photos or _demo_photos())], progress=bar)
+    _tell(opened, _preannotate(opened))
+    _write_report_if_changed(opened)
+    if not overview.status(opened)["pairs"]:
+        raise typer.Exit(1)
+    output.data(f"open in a browser: {opened.root / REPORT}")
+
+
+def _demo_photos() -> Path:
+    """The shipped picture: beside the code in the wheel, at the top of the repo."""
+    import annotator
+
+    here = Path(annotator.__file__).parent
+    return next(folder for folder in (here / "_demo", here.parent / "demo") if folder.is_dir())
+
+
+def _preannotate(workspace: Workspace, **options: Any) -> Done:
+    from annotator import service
+    from pipeline.recipe import Recipe
+
+    recipe = Recipe.load(workspace.settings.recipe)
+    with output.Bar("annotate") as bar:
+        return service.preannotate(workspace, recipe, progress=bar, **options)
+
+
+def _summary(done: Done, failed_before: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+    failed = [{"photo": name, "reason": reason} for name, reason in (*failed_before, *done.failed)]
+    return {"photos": done.photos, "published": done.published, "unchanged": done.unchanged, "failed": failed}
+
+
+def _tell(workspace: Workspace, done: Done) -> None:
+    from annotator import overview
+
+    found = overview.status(workspace)
+    everything = f"{found['photos']} photos, {found['pairs']} pairs, {len(found['failed'])} photos without a pair"
+    if not done.photos:
+        output.data(f"nothing to do: {everything}")
+        return
+    output.data(
+        f"{done.photos} photos annotated: {len(done.published)} new revisions, {len(done.unchanged)} unchanged pairs, "
+        f"{len(done.failed)} failed"
+    )
+    output.data(f"in all: {everything}")
+
+
+def _write_report_if_changed(workspace: Workspace) -> bool | None:
+    """Writes report and sheet unless they show this very state already; None when there is nothing to show."""
+    from annotator import overview
+
+    state = overview.state(workspace)
+    if not any(state):
+        return None
+    mark = workspace.cache_folder / "report-state"
+    digest = hashlib.sha256(json_module.dumps(state).encode()).hexdigest()
+    page, sheet = workspace.root / REPORT, workspace.root / SHEET
+    if mark.is_file() and mark.read_text() == digest and page.is_file() and sheet.is_file():
+        return False
+    _write_report(workspace, page, sheet, [], TITLE)
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text(digest)
+    return True
+
+
+def _write_report(workspace: Workspace, page: Path, sheet: Path | None, statuses: list[Any], title: str) -> None:
+    from annotator import overview
+    from annotator.report import write_contact_sheet, write_report
+
+    total = len(overview.pairs(workspace, statuses))
+    failed = [(failure["photo"], failure["reason"]) for failure in overview.status(workspace)["failed"]]
+    with output.Bar("report", quiet=True) as bar:
+        bar.begin(total)
+        write_report(_counted(overview.views(workspace, statuses), bar), page, title)
+    if sheet is not None:
+        with output.Bar("contact sheet", quiet=True) as bar:
+            bar.begin(total)
+            write_contact_sheet(_counted(overview.views(workspace, statuses), bar), sheet, failed)
+
+
+def _counted(views: Iterator[Any], bar: output.Bar) -> Iterator[Any]:
+    for view in views:
+        yield view
+        bar.done(view.pair_id, "")

@@ -1,0 +1,104 @@
+"""doctor: is everything here that the work needs?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import typer
+
+from annotator.cli import output
+from annotator.cli.options import JsonOption, WorkspaceOption, examples
+
+LIBRARIES = (
+    *("torch", "numpy", "scipy", "numba", "cv2", "skimage", "PIL", "ai_edge_litert", "onnxruntime", "trimesh"),
+    *("manifold3d", "igl", "smplx", "pytorch3d.transforms", "coacd", "pybullet", "sqlalchemy", "alembic", "obstore"),
+)
+ENOUGH_DISK_GB = 2.0
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=examples("hoi-annotate doctor --json"))(doctor)
+
+
+def doctor(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
+    """Check the installation, the weights and, if there is one, the workspace."""
+    checks = (_python, _machine, *(_library(name) for name in LIBRARIES), _weights, _workspace(workspace))
+    found = [{"state": state, "check": name, "said": said} for check in checks for state, name, said in check()]
+    if json:
+        output.data_json(found)
+    else:
+        for entry in found:
+            output.data(f"{entry['state']:5s}{entry['check']}: {entry['said']}")
+    if any(entry["state"] == "FAIL" for entry in found):
+        raise typer.Exit(1)
+
+
+Findings = Iterator[tuple[str, str, str]]  # state ('ok' | 'note' | 'FAIL'), what was looked at, what was seen
+
+
+def _python() -> Findings:
+    fits = sys.version_info >= (3, 11)
+    yield "ok" if fits else "FAIL", "python", platform.python_version() + ("" if fits else "; 3.11 or newer is needed")
+
+
+def _machine() -> Findings:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    yield "ok" if free > ENOUGH_DISK_GB else "note", "disk", f"{free:.1f} GB free here"
+    yield "ok", "processors", str(os.cpu_count())
+
+
+def _library(name: str) -> Callable[[], Findings]:
+    def check() -> Findings:
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # a broken native library fails in ways of its own
+            yield "FAIL", name, f"does not import ({error}); install hoi-annotate again"
+        else:
+            yield "ok", name, str(getattr(module, "__version__", "imports"))
+
+    return check
+
+
+def _weights() -> Findings:
+    from pipeline import weights
+
+    for weight in weights.WEIGHTS.values():
+        name = f"weights {weight.name}"
+        if weights.is_cached(weight.name):
+            yield "ok", name, str(weights.weight_path(weight.name))
+        elif weight.optional:
+            yield "note", name, f"not here: {weight.optional}; 'hoi-annotate models pull' fetches them"
+        else:
+            yield "FAIL", name, "not here: 'hoi-annotate models pull' fetches them"
+
+
+def _workspace(given: Path | None) -> Callable[[], Findings]:
+    def check() -> Findings:
+        from annotator.errors import WorkspaceError
+        from annotator.workspace import Workspace
+        from db.errors import StorageError
+        from db.migrate import HEAD
+        from pipeline.errors import HoiError
+        from pipeline.recipe import Recipe
+
+        try:
+            opened = Workspace.find(given)
+        except WorkspaceError as error:
+            yield "FAIL" if given else "note", "workspace", str(error)
+            return
+        yield "ok", "workspace", str(opened.root)
+        try:
+            yield "ok", "database", f"{opened.database.name} at version {HEAD}"
+            opened.blobs.put(b"hoi-annotate doctor was here")
+            yield "ok", "store", opened.store_url
+            yield "ok", "recipe", Recipe.load(opened.settings.recipe).name
+        except (StorageError, HoiError) as error:
+            yield "FAIL", "workspace", str(error)
+
+    return check

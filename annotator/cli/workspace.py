@@ -1,0 +1,198 @@
+"""init, ingest, status, list, show, db upgrade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from annotator.cli import output
+from annotator.cli.options import (
+    HandBoxOption,
+    JsonOption,
+    KeypointsOption,
+    LicenceOption,
+    SourceOption,
+    SubjectOption,
+    WorkspaceOption,
+    examples,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=examples("hoi-annotate init my-dataset"))(init)
+    app.command(
+        epilog=examples(
+            "hoi-annotate ingest photos/ more/*.jpg --licence CC-BY-4.0 --subject anna",
+            "hoi-annotate ingest s3://bucket/photos/",
+            "hoi-annotate ingest cup.jpg --hand-box 120,80,410,390,left",
+        )
+    )(ingest)
+    app.command(epilog=examples("hoi-annotate status --json"))(status)
+    app.command("list", epilog=examples("hoi-annotate list --status preannotated --doubtful-first"))(list_pairs)
+    app.command(epilog=examples("hoi-annotate show 3fa2b40c91de-0 --save cup/"))(show)
+    database = typer.Typer(help="The tables of a workspace.", no_args_is_help=True)
+    database.command("upgrade", epilog=examples("hoi-annotate db upgrade"))(upgrade)
+    app.add_typer(database, name="db")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made when it does not exist.")] = Path(),
+) -> None:
+    """Make a folder a workspace: settings, database, store."""
+    from annotator.workspace import Workspace
+
+    workspace = Workspace.create(folder)
+    workspace.blobs  # noqa: B018 (opening it makes the folder)
+    output.say(f"workspace {workspace.root}: take photos in with 'hoi-annotate ingest'")
+
+
+def given_hands(boxes: list[str] | None, keypoints: list[Path] | None) -> list[dict[str, Any]]:
+    """What --hand-box and --keypoints say."""
+    from annotator import hints
+
+    return [*map(hints.parse_box, boxes or ()), *map(hints.read_keypoints, keypoints or ())]
+
+
+def ingest(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs or s3:// prefixes.")],
+    licence: LicenceOption = None,
+    source: SourceOption = None,
+    subject: SubjectOption = None,
+    hand_box: HandBoxOption = None,
+    keypoints: KeypointsOption = None,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take photographs in; a sidecar PHOTO.hoi.json says where hands are."""
+    from annotator.service import ingest
+    from annotator.workspace import Workspace
+
+    opened = Workspace.find(workspace)
+    hands = given_hands(hand_box, keypoints)
+    with output.Bar("ingest", quiet=True) as bar:
+        result = ingest(opened, paths, hands=hands, licence=licence, source=source, subject=subject, progress=bar)
+    failed = [{"photo": name, "reason": reason} for name, reason in result.failed]
+    if json:
+        output.data_json({"added": result.added, "known": result.known, "hinted": result.hinted, "failed": failed})
+    else:
+        output.say(
+            f"{len(result.added)} new, {len(result.known)} known already, {len(result.hinted)} with new help, "
+            f"{len(failed)} failed"
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+def status(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
+    """How many photos and pairs there are, and what failed why."""
+    from annotator import overview
+    from annotator.workspace import Workspace
+
+    opened = Workspace.find(workspace)
+    found = overview.status(opened)
+    if json:
+        output.data_json(found)
+        return
+    output.data(f"workspace {opened.root}")
+    output.data(f"{found['photos']} photos, {overview.waiting(opened)} of them waiting, {found['pairs']} pairs")
+    for name, count in found["by_status"].items():
+        output.data(f"  {count:5d} {name}")
+    if found["failed"]:
+        output.data(f"{len(found['failed'])} photos without a pair:")
+    for failure in found["failed"]:
+        output.data(f"  {failure['photo']}: {failure['reason']}")
+    passed_over = overview.notes(opened)
+    if passed_over:
+        output.data(f"{len(passed_over)} more hands without a pair:")
+    for photo, reason in passed_over:
+        output.data(f"  {photo}: {reason}")
+
+
+def list_pairs(
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only pairs in this status; repeatable.")] = None,
+    doubtful_first: Annotated[bool, typer.Option("--doubtful-first", help="Lowest confidence first.")] = False,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """All pairs with their figures."""
+    from annotator import overview
+    from annotator.workspace import Workspace
+
+    found = overview.pairs(Workspace.find(workspace), pair_statuses(status))
+    if doubtful_first:
+        found.sort(key=lambda entry: -1.0 if entry["confidence"] is None else entry["confidence"])
+    if json:
+        output.data_json(found)
+        return
+    columns = "pair photo side status rev confidence hand-IoU object-IoU pen-mm inter-cm3 displ-cm contact seconds"
+    rows = [
+        [entry[key] for key in ("pair", "photo", "side", "status", "revision", "confidence")]
+        + list(entry["metrics"].values())
+        + [float(sum(entry["seconds"].values()))]
+        for entry in found
+    ]
+    output.table(columns.split(), rows)
+
+
+def pair_statuses(words: list[str] | None) -> list[Any]:
+    """Checked names of pair statuses."""
+    from db.models import PairStatus
+
+    known = get_args(PairStatus)
+    for word in words or ():
+        if word not in known:
+            raise typer.BadParameter(f"'{word}' is no status; they are {', '.join(known)}")
+    return cast(list[Any], words or [])
+
+
+def show(
+    pair: Annotated[str, typer.Argument(help="The pair's id, or the beginning of it.")],
+    save: Annotated[Path | None, typer.Option("--save", metavar="DIR", help="Write masks, GLB and parameters.")] = None,
+    revision: Annotated[int | None, typer.Option("--revision", min=1, help="Default: the newest.")] = None,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """One pair: figures, diagnostics, history."""
+    from annotator import overview
+    from annotator.workspace import Workspace
+
+    opened = Workspace.find(workspace)
+    found = overview.details(opened, pair, revision)
+    if json:
+        output.data_json(found)
+    else:
+        _describe(found)
+    if save is not None:
+        from annotator.saving import save as save_pair
+
+        for path in save_pair(opened, pair, save, revision):
+            output.say(f"wrote {path}")
+
+
+def _describe(found: dict[str, Any]) -> None:
+    confidence = "-" if found["confidence"] is None else f"{found['confidence']:.2f}"
+    output.data(f"pair {found['pair']} of {found['photo']}")
+    output.data(f"{found['side']} hand, revision {found['revision']}, {found['status']}, confidence {confidence}")
+    output.data(
+        f"object: {found['object']['kind']}; touched by {', '.join(found['contacts']['touching']) or 'nothing'}"
+    )
+    output.table(["metric", "value"], sorted(found["metrics"].items()))
+    output.table(["stage", "seconds"], list(found["seconds"].items()))
+    for warning in found["diagnostics"].get("warnings", ()):
+        output.data(f"warning: {warning}")
+    for step in found["history"]:
+        output.data(f"revision {step['revision']} by {step['trigger']}")
+        for review in step["reviews"]:
+            comment = f": {review['comment']}" if review["comment"] else ""
+            output.data(f"  {review['verdict']} by {review['reviewer']}{comment}")
+
+
+def upgrade(workspace: WorkspaceOption = None) -> None:
+    """Bring the tables up to what this program needs."""
+    from annotator.workspace import Workspace
+    from db.migrate import HEAD
+
+    before = Workspace.find(workspace).upgrade()
+    output.say(f"tables are at version {HEAD}" + ("" if before == HEAD else f" (before: {before or 'none'})"))

@@ -1,0 +1,90 @@
+"""What a person names on the command line -> files: paths, folders, globs and s3:// prefixes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from annotator import config, hints
+from annotator.errors import BadRequest
+from pipeline.photo import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to be ingested."""
+
+    name: str  # of the file, without its folder
+    origin: str  # where it was found
+    read: Callable[[], bytes]
+    hands: Callable[[], list[dict[str, Any]]]  # a person's help from the sidecar
+
+
+def find(given: str) -> Iterator[Source]:
+    """The files behind one argument, in a stable order. Raises BadRequest when there are none.
+
+    A file that is named is taken whatever it is; from folders and globs only what is named like a picture.
+    """
+    if given.startswith("s3://"):
+        return _in_bucket(given)
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = sorted(_pictures_below(path))
+        if not found:
+            raise BadRequest(f"{given}: no pictures in this folder")
+    elif path.exists():
+        found = [path]
+    elif glob.has_magic(given):
+        matches = (Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
+        found = sorted(match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file())
+        if not found:
+            raise BadRequest(f"{given}: no picture is named like this")
+    else:
+        raise BadRequest(f"{given}: no such file or folder")
+    return (_file(path) for path in found)
+
+
+def _file(path: Path) -> Source:
+    return Source(_text(path.name), _text(str(path)), path.read_bytes, partial(hints.read_sidecar, path))
+
+
+def _text(name: str) -> str:
+    """A file name that is not valid UTF-8 cannot be stored as text: its odd bytes become replacement characters."""
+    return os.fsencode(name).decode("utf-8", errors="replace")
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """Pictures in a folder and below it, but not hidden ones and not what a workspace keeps."""
+    for here, folders, names in os.walk(folder):
+        if config.FILE in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        pictures = (name for name in names if not name.startswith("."))
+        yield from (Path(here, name) for name in pictures if Path(name).suffix.lower() in SUFFIXES)
+
+
+def _in_bucket(url: str) -> Iterator[Source]:
+    import obstore
+    from obstore.exceptions import BaseError
+    from obstore.store import from_url
+
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    try:
+        store = from_url(f"s3://{bucket}")
+        keys = sorted(str(entry["path"]) for batch in obstore.list(store, prefix=prefix or None) for entry in batch)
+    except (BaseError, ValueError, OSError) as error:
+        raise BadRequest(f"{url}: cannot be listed ({str(error).splitlines()[0]})") from error
+    pictures = [key for key in keys if Path(key).suffix.lower() in SUFFIXES]
+    if not pictures:
+        raise BadRequest(f"{url}: no pictures there")
+
+    def read(key: str) -> bytes:
+        return bytes(obstore.get(store, key).bytes())
+
+    return (Source(Path(key).name, f"s3://{bucket}/{key}", partial(read, key), list) for key in pictures)

@@ -1,0 +1,192 @@
+"""The pipeline in worker processes: tasks in, outcomes out, in the order of the tasks.
+
+A worker knows no database. It reads the photo from the blob store, keeps stage results in the disk cache and sends
+back plain bytes and JSON; the parent writes the rows, so ids never depend on which worker was faster. A worker that
+dies (out of memory, a fault in a native library) costs its photo, not the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from annotator.cache import DiskCache
+from annotator.hints import to_hints
+from annotator.records import columns
+from db.blobs import BlobStore
+from db.errors import StorageError
+from pipeline.errors import HoiError, MissingWeights, PipelineError
+from pipeline.photo import original_size, read_photo
+from pipeline.recipe import Recipe
+from pipeline.types import Edits
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo to annotate, or one of its pairs to do again under `edits`."""
+
+    photo_id: int
+    sha256: str
+    name: str
+    hands: list[dict[str, Any]]  # a person's help (annotator.hints)
+    recipe: Recipe
+    store_url: str
+    cache_folder: Path
+    pipeline: str  # module that offers annotate_photo and reoptimise
+    index: int = 0
+    edits: Edits | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one hand."""
+
+    index: int
+    reason: str | None  # why there is no reconstruction
+    digest: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: tuple[str, ...] = ()
+    columns: dict[str, Any] = field(default_factory=dict)  # of the revision's row
+    npz: bytes = b""  # the whole reconstruction
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one photo: its hands, or why there are none."""
+
+    task: Task
+    answers: tuple[Answer, ...] = ()
+    failure: str | None = None
+    trace: str = ""  # of a failure nobody expected
+
+
+def perform(task: Task) -> Outcome:
+    """Runs the pipeline on one task. Raises only what concerns every photo: no weights, a bad recipe, no room."""
+    from pipeline.codec import encode
+
+    try:
+        results = _results(task)
+    except MissingWeights:
+        raise
+    except PipelineError as error:
+        return Outcome(task, failure=str(error))
+    except (HoiError, StorageError):
+        raise
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        return _unexpected(task, error)
+    except Exception as error:  # a bug in one stage must not cost the other photos
+        return _unexpected(task, error)
+    answers = [
+        Answer(r.index, r.reason)
+        if r.reconstruction is None
+        else Answer(r.index, None, r.digest, r.seconds, r.reused, columns(r.reconstruction), encode(r.reconstruction))
+        for r in results
+    ]
+    return Outcome(task, tuple(answers))
+
+
+def _results(task: Task) -> list[Any]:
+    data = BlobStore(task.store_url).get(task.sha256)
+    photo = read_photo(data, task.name, task.recipe.max_side)
+    hints = to_hints(task.hands, max(photo.size) / max(original_size(data, task.name)))
+    cache = DiskCache(task.cache_folder)
+    pipeline = importlib.import_module(task.pipeline)
+    if task.edits is None:
+        return list(pipeline.annotate_photo(photo, task.recipe, hints, cache))
+    return [pipeline.reoptimise(photo, task.recipe, task.index, task.edits, hints, cache)]
+
+
+def _unexpected(task: Task, error: Exception) -> Outcome:
+    said = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    failure = f"internal error, please report it with worker.log: {type(error).__name__}: {said}"
+    return Outcome(task, failure=failure, trace=traceback.format_exc())
+
+
+def run(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
+    """The outcomes of all tasks, in their order. `jobs` 0 works in this process. Tracebacks go to `log`."""
+    for outcome in map(perform, tasks) if jobs == 0 else _in_workers(tasks, jobs, log):
+        if outcome.trace:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{outcome.task.name}\n{outcome.trace}\n")
+        yield outcome
+
+
+def _in_workers(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
+    """As `run`; a worker that dies is replaced."""
+    waiting = deque(tasks)
+    while waiting:
+        try:
+            for outcome in _pooled(tuple(waiting), min(jobs, len(waiting)), log):
+                waiting.popleft()
+                yield outcome
+        except BrokenProcessPool:  # one of the photos being worked on killed its worker: each alone, to see which
+            for _ in range(min(jobs + 1, len(waiting))):
+                yield _alone(waiting.popleft(), log)
+
+
+def _alone(task: Task, log: Path) -> Outcome:
+    try:
+        return next(_pooled((task,), 1, log))
+    except BrokenProcessPool:
+        return Outcome(task, failure=f"the worker process died (out of memory?); see {log}")
+
+
+def _pooled(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
+    """Keeps `jobs` workers busy and no more: what is finished is handed on before more is started."""
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin_worker, initargs=(log,))
+    remaining = iter(tasks)
+    running: deque[Future[Outcome]] = deque()
+    try:
+        for task in remaining:
+            running.append(pool.submit(perform, task))
+            if len(running) > jobs:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    except BaseException:
+        for child in multiprocessing.active_children():  # interrupted: nobody waits for half-done photos
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker(log: Path) -> None:
+    """One thread, no part in Ctrl-C (the parent decides), and what native libraries print goes to the log."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _die_with_parent() -> None:
+    """A killed parent cannot stop its workers, and they would go on for a photo nobody records."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

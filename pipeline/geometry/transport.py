@@ -1,0 +1,131 @@
+"""Entropic optimal transport between two masks: a pull that reaches a target the silhouette does not overlap yet.
+
+The two masks, averaged onto a coarse grid and normalised to mass 1, are compared by the debiased Sinkhorn
+divergence with squared distance as cost (METHOD 2, stage A). On a grid the kernel exp(-|x - y|^2 / eps)
+factors into rows and columns, so one iteration costs two small products in the log domain. By the envelope
+theorem the gradient with respect to the mask is its dual potential: nothing is back-propagated through the
+iterations.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from pipeline.errors import EmptyMask
+from pipeline.types import F64
+
+BLUR = 0.03  # image sides; eps = BLUR^2. Below about one grid cell the potentials turn into noise
+COOLING = 0.6  # of the blur per iteration, in the first call
+WARM_ITERATIONS = 4  # per later call: the silhouette moves little between two steps of an optimiser
+NEGLIGIBLE = -40.0  # log of a term against the largest one of its sum
+FLOOR = 1e-12  # mass of an empty cell, so that its logarithm exists
+
+
+class Sinkhorn:
+    """Transport cost from a mask to a fixed target, in (image sides)^2; zero when the two are equal.
+
+    target: (H, W) bool or float. grid: cells along the longer side. Calls are warm-started from the one
+    before, so use one object per optimisation. Raises EmptyMask when the target has no pixels.
+    """
+
+    def __init__(self, target: Tensor, grid: int = 32) -> None:
+        if not bool((target > 0).any()):
+            raise EmptyMask("the target mask of the transport loss has no pixels")
+        height, width = target.shape
+        like = target if target.is_floating_point() else target.float()
+        self._rows = _averaging(height, grid / max(height, width), like)
+        self._columns = _averaging(width, grid / max(height, width), like)
+        self._costs = _cost(len(self._rows), grid), _cost(len(self._columns), grid)
+        self._b = _normalised(self._pool(like))
+        self._log_b = _log(self._b)
+        zero = np.zeros_like(self._log_b)
+        self._self_b = zero
+        for eps in _cooling():
+            self._self_b = (self._self_b + self._softmin(self._log_b + self._self_b / eps, eps)) / 2
+        self._f, self._g, self._self_a, self._started = zero, zero, zero, False
+
+    def __call__(self, mask: Tensor) -> Tensor:
+        """(H, W) in [0, 1] of the target's size -> scalar with a gradient to `mask`.
+
+        A mask without any mass has no place to move from: its cost is a constant.
+        """
+        a = _normalised(self._pool(mask.to(self._b.dtype)))
+        self._iterate(_log(a.detach()))
+        on_a, on_b = (torch.from_numpy(p).to(a) for p in (self._f - self._self_a, self._g - self._self_b))
+        return ((a * on_a).sum() + (self._b * on_b).sum()).to(mask.dtype)
+
+    def _pool(self, mask: Tensor) -> Tensor:
+        return self._rows @ mask @ self._columns.T
+
+    def _iterate(self, log_a: F64) -> None:
+        """Move the dual potentials f, g (a to b) and the symmetric one of a (a to a) towards optimality."""
+        schedule = [BLUR**2] * WARM_ITERATIONS if self._started else _cooling()
+        for eps in schedule:
+            f = self._softmin(self._log_b + self._g / eps, eps)
+            g = self._softmin(log_a + self._f / eps, eps)
+            self._f, self._g = (self._f + f) / 2, (self._g + g) / 2
+            self._self_a = (self._self_a + self._softmin(log_a + self._self_a / eps, eps)) / 2
+        self._f = self._softmin(self._log_b + self._g / eps, eps)
+        self._g = self._softmin(log_a + self._f / eps, eps)
+        self._started = True
+
+    def _softmin(self, h: F64, eps: float) -> F64:
+        """-eps log sum_y exp(h(y) - |x - y|^2 / eps), one axis after the other."""
+        rows, columns = self._costs
+        over_columns = _log_sum_exp(h, columns / eps)
+        return cast(F64, -eps * _log_sum_exp(over_columns.T, rows / eps).T)
+
+
+@njit(cache=True)
+def _log_sum_exp(h, cost):  # type: ignore[no-untyped-def]
+    """(R, X): log sum_y exp(h[r, y] - cost[x, y]); most terms are far below the largest and cost no exp."""
+    out = np.empty((h.shape[0], cost.shape[0]))
+    for r in range(h.shape[0]):
+        for x in range(cost.shape[0]):
+            largest = -np.inf
+            for y in range(h.shape[1]):
+                largest = max(largest, h[r, y] - cost[x, y])
+            total = 0.0
+            for y in range(h.shape[1]):
+                below = h[r, y] - cost[x, y] - largest
+                if below > NEGLIGIBLE:
+                    total += math.exp(below)
+            out[r, x] = largest + math.log(total)
+    return out
+
+
+def _averaging(size: int, cells_per_pixel: float, like: Tensor) -> Tensor:
+    """(cells, size): how much of every pixel falls into every cell; columns sum to 1, so mass is kept."""
+    edge = torch.arange(size + 1, dtype=torch.float64) * cells_per_pixel
+    cells = max(1, int(torch.ceil(edge[-1] - 1e-6)))
+    cell = torch.arange(cells, dtype=torch.float64)[:, None]
+    overlap = torch.minimum(edge[1:], cell + 1) - torch.maximum(edge[:-1], cell)
+    return (overlap.clamp_min(0) / cells_per_pixel).to(like)
+
+
+def _cost(cells: int, grid: int) -> F64:
+    """(cells, cells) squared distance of cell centres, in units of the image's longer side."""
+    x = (np.arange(cells) + 0.5) / grid
+    return (x[:, None] - x[None, :]) ** 2
+
+
+def _normalised(mass: Tensor) -> Tensor:
+    return mass / mass.sum().clamp_min(FLOOR)
+
+
+def _log(mass: Tensor) -> F64:
+    return cast(F64, np.log(np.maximum(mass.cpu().double().numpy(), FLOOR)))
+
+
+def _cooling() -> list[float]:
+    """eps from the whole image down to BLUR^2, and twice more there."""
+    blurs = [1.0]
+    while blurs[-1] * COOLING > BLUR:
+        blurs.append(blurs[-1] * COOLING)
+    return [blur**2 for blur in blurs] + [BLUR**2] * 3

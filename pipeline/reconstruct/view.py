@@ -1,0 +1,149 @@
+"""The object seen squarely: a small virtual camera looks at its middle, so that no shape code meets a skewed view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from scipy.ndimage import distance_transform_edt, map_coordinates
+from skimage.measure import find_contours
+
+from pipeline.errors import EmptyMask
+from pipeline.geometry.camera import rays
+from pipeline.geometry.raster import coverage
+from pipeline.types import F64, I64, U8, Camera, Completion, Mask, Photo
+
+SIZE = 192  # pixels; the side of the square view: contour detail below 1/160 of an object is mask noise
+MARGIN = 0.08  # of the side, on each side of the silhouette
+OVERSAMPLE = 3  # warp finer, then average: no aliasing when the photo is larger than the view
+MIN_PIXELS = 40  # a silhouette smaller than this in the photo has no shape to speak of
+
+
+@dataclass(frozen=True)
+class View:
+    """A square virtual picture of the object. The virtual camera sits in the photo's camera centre.
+
+    Shape code works at unit depth (the object's middle is at z = 1): one view does not know the scale.
+    """
+
+    mask: Mask  # (S, S) amodal silhouette, one connected piece
+    known: Mask  # (S, S) inside the photo; beyond its border nothing is known
+    original: Mask  # (S, S) the object's own pixels, neither inpainted nor beyond the border
+    image: U8  # (S, S, 3)
+    focal: float  # pixels; the principal point is (S/2, S/2)
+    to_camera: F64  # (3, 3) virtual camera -> photo camera
+
+    @cached_property
+    def K(self) -> F64:
+        return np.array([[self.focal, 0, SIZE / 2], [0, self.focal, SIZE / 2], [0, 0, 1.0]])
+
+    @cached_property
+    def signed_distance(self) -> F64:
+        """(S, S) pixels to the silhouette's outline, positive inside."""
+        return _signed_distance(self.mask)
+
+    @cached_property
+    def contour(self) -> F64:
+        """(N, 2) pixels, 160 points evenly along the outline (corners rounded by less than a pixel)."""
+        outline = max(find_contours(np.pad(self.mask, 1).astype(float), 0.5), key=len)[:, ::-1] - 0.5
+        step = np.linalg.norm(np.diff(outline, axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(step)])
+        at = np.linspace(0, along[-1], 160, endpoint=False)
+        return np.stack([np.interp(at, along, outline[:, k]) for k in (0, 1)], 1)
+
+    @cached_property
+    def true_edge(self) -> Mask:
+        """(N,) which contour points are the object's own outline and not the photo's border."""
+        near_border = ~cv2.erode(np.pad(self.known, 4).astype(np.uint8), np.ones((7, 7))).astype(bool)[4:-4, 4:-4]
+        near_border &= ~self.known.all()
+        return ~sample(near_border.astype(float), self.contour).astype(bool)
+
+    @cached_property
+    def inner(self) -> Mask:
+        """(S, S) the object's own pixels clear of the outline, whose contrast is not the object's."""
+        return np.asarray(cv2.erode((self.original & self.mask).astype(np.uint8), np.ones((7, 7))) > 0)
+
+    @cached_property
+    def grey(self) -> F64:
+        """(S, S) luminance 0..1, slightly smoothed."""
+        grey = cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY).astype(np.float64) / 255
+        return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), dtype=np.float64)
+
+    def project(self, points: F64) -> F64:
+        """(..., 3) virtual camera frame -> (..., 2) pixels."""
+        return points[..., :2] / np.maximum(points[..., 2:], 1e-6) * self.focal + SIZE / 2
+
+    def iou(self, drawn: Mask) -> float:
+        """Overlap of a drawn silhouette with the mask, where the photo can tell."""
+        drawn, mask = drawn & self.known, self.mask & self.known
+        return float((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+
+    def draw(self, vertices: F64, faces: I64) -> Mask:
+        """(S, S) silhouette of a mesh in the virtual camera frame."""
+        return coverage(self.project(vertices), faces, SIZE, SIZE) > 0.5
+
+
+def look_at(photo: Photo, completion: Completion, visible: Mask, camera: Camera) -> View:
+    """The view of the largest piece of the amodal mask. Raises EmptyMask."""
+    piece = _largest_piece(completion.amodal_mask)
+    if piece.sum() < MIN_PIXELS:
+        raise EmptyMask(f"{photo.name}: the object's mask has {int(piece.sum())} pixels; draw or fix the object mask")
+    ys, xs = np.nonzero(piece)
+    outline = np.stack([xs, ys], 1).astype(np.float64) + 0.5
+    middle = (outline.min(0) + outline.max(0)) / 2
+    to_camera = _rotation_to(rays(middle, camera.K))
+    seen = rays(outline, camera.K) @ to_camera
+    reach = float(np.abs(seen[:, :2] / seen[:, 2:]).max())
+    focal = SIZE * (0.5 - MARGIN) / reach
+
+    fine = SIZE * OVERSAMPLE
+    K_fine = np.array([[focal * OVERSAMPLE, 0, fine / 2], [0, focal * OVERSAMPLE, fine / 2], [0, 0, 1.0]])
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from the first pixel's centre
+    view_to_photo = np.linalg.inv(half) @ camera.K @ to_camera @ np.linalg.inv(K_fine) @ half
+
+    def cut(picture: np.ndarray) -> np.ndarray:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        warped = cv2.warpPerspective(picture, view_to_photo, (fine, fine), flags=flags)
+        return np.asarray(cv2.resize(warped, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+
+    def cut_mask(mask: Mask) -> Mask:
+        return np.asarray(cut(mask.astype(np.uint8) * 255) > 127, dtype=np.bool_)
+
+    return View(
+        mask=_largest_piece(cut_mask(piece)),
+        known=cut_mask(np.ones_like(piece)),
+        original=cut_mask(visible & piece),
+        image=cut(completion.image),
+        focal=focal,
+        to_camera=to_camera,
+    )
+
+
+def sample(field: F64, points: F64) -> F64:
+    """Bilinear values of a (S, S) field at (..., 2) pixels; the nearest value outside."""
+    rows, columns = points[..., 1] - 0.5, points[..., 0] - 0.5
+    return np.asarray(map_coordinates(field, [rows, columns], order=1, mode="nearest"))
+
+
+def _signed_distance(mask: Mask) -> F64:
+    inside, outside = distance_transform_edt(mask), distance_transform_edt(~mask)
+    return np.where(mask, inside - 0.5, 0.5 - outside)
+
+
+def _largest_piece(mask: Mask) -> Mask:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count == 1:
+        return np.zeros_like(mask)
+    return np.asarray(labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
+
+
+def _rotation_to(ray: F64) -> F64:
+    """(3, 3) the smallest rotation that takes the z axis to a ray."""
+    z = ray / np.linalg.norm(ray)
+    axis = np.array([-z[1], z[0], 0.0])
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-12:
+        return np.eye(3)
+    return np.asarray(cv2.Rodrigues(axis / sine * np.arctan2(sine, z[2]))[0], dtype=np.float64)

@@ -1,0 +1,100 @@
+"""The `cpu` recipe's segmenter: foreground network, hand landmarks and colours. Runs without the network too.
+
+    photo -> scene (640 px) -> foreground maps --+--> hand evidence -> forearm -> hand mask --+
+                                                 |                                            +-> object
+                                                 +--> second round, knowing the object <------+
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.segment.foreground import ForegroundNet, grabcut_map
+from pipeline.segment.hand_mask import cut_hand, hand_evidence
+from pipeline.segment.object_mask import ADJACENT, Forearm, Grasp, choose_object, find_forearm
+from pipeline.segment.scene import Scene, dilate, distance_to, eroded
+from pipeline.types import HandDetection, Mask, Masks, Photo
+from pipeline.weights import WEIGHTS, is_cached, weight_path
+
+WITHOUT_NETWORK = "foreground by GrabCut: the ISNet weights are missing (hoi-annotate models pull cpu)"
+REACH = 0.12  # metres around the hand in which GrabCut may find an object
+SURE_OBJECT = 0.006  # metres from its contour, where a first object mask teaches the hand what is not hand
+
+
+class LandmarkSegmenter:
+    """Hand, object and forearm from landmarks, colours, and what stands out of the photo."""
+
+    name = "landmark"
+    version = "1"
+
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = threads
+
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of ISNet as published, '' when GrabCut stands in for it."""
+        return WEIGHTS["isnet"].sha256 if is_cached("isnet") else ""
+
+    def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
+        """One entry per hand: masks at photo size, or why this hand has none."""
+        if not hands:
+            return []
+        scene = Scene.of(photo, hands)
+        notes: tuple[str, ...] = ()
+        if is_cached("isnet"):
+            net = ForegroundNet(weight_path("isnet"), self._threads)
+            maps = net.maps(scene.image, [h.keypoints for h in scene.hands])
+        else:
+            maps, notes = np.stack([_grabcut(scene, i) for i in range(len(hands))]), (WITHOUT_NETWORK,)
+        return [_at_photo_size(m, photo, notes) for m in segment_scene(scene, maps)]
+
+
+def segment_scene(scene: Scene, maps: np.ndarray) -> list[Masks | str]:
+    """The masks of every hand at working size, given foreground maps (N, h, w) in 0..1."""
+    first = _one_round(scene, maps, [None] * len(scene.hands))
+    held = [
+        None if isinstance(m, str) else eroded(m.object, SURE_OBJECT * hand.metre)
+        for m, hand in zip(first, scene.hands, strict=True)
+    ]
+    return _one_round(scene, maps, held)
+
+
+def _one_round(scene: Scene, maps: np.ndarray, held: list[Mask | None]) -> list[Masks | str]:
+    front = maps.max(0)
+    evidence = [hand_evidence(scene, h, maps, known) for h, known in zip(scene.hands, held, strict=True)]
+    arms = [find_forearm(scene, h, e, front) for h, e in zip(scene.hands, evidence, strict=True)]
+    hands = [cut_hand(e, a.side) for e, a in zip(evidence, arms, strict=True)]
+    taken = np.asarray(np.any([*hands, *(a.mask for a in arms)], axis=0))
+    return [_masks(scene, i, hands[i], arms[i], taken, maps) for i in range(len(hands))]
+
+
+def _masks(scene: Scene, index: int, hand: Mask, arm: Forearm, taken: Mask, maps: np.ndarray) -> Masks | str:
+    skeleton = scene.hands[index]
+    if not hand.any():
+        return f"hand {index + 1}: nothing under its keypoints looks like a hand"
+    rim = dilate(taken, 0.25 * ADJACENT * skeleton.metre)
+    grasp = Grasp(hand, arm.mask, taken, rim, skeleton.hull(scene.shape), skeleton.metre)
+    obj, score = choose_object(scene, grasp, maps)
+    if not obj.any():
+        return f"hand {index + 1}: nothing that stands out touches it"
+    return Masks(hand, obj, arm.mask & ~hand & ~obj, score)
+
+
+def _grabcut(scene: Scene, index: int) -> np.ndarray:
+    hand = scene.hands[index]
+    body = hand.capsules(scene.shape)
+    return grabcut_map(scene.image, body | hand.hull(scene.shape), distance_to(body) > REACH * hand.metre)
+
+
+def _at_photo_size(masks: Masks | str, photo: Photo, notes: tuple[str, ...]) -> Masks | str:
+    if isinstance(masks, str):
+        return masks
+    height, width = photo.size
+
+    def scaled(mask: Mask) -> Mask:
+        return np.asarray(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5)
+
+    hand, obj = scaled(masks.hand), scaled(masks.object)
+    obj &= ~hand
+    return Masks(hand, obj, scaled(masks.arm) & ~hand & ~obj, masks.score, notes + masks.notes)

@@ -1,0 +1,172 @@
+"""The held object: what stands out, is neither hand nor forearm, and touches the hand.
+
+    foreground maps - hands - forearms -> components whose contour is adjacent to the hand's (METHOD 1.1)
+    no such component -> GrabCut from the space between the fingers
+    several readings -> the one whose contour lies best on the picture's edges
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.segment.hand_mask import HandEvidence, beyond_wrist
+from pipeline.segment.scene import Scene, Skeleton, components, count, dilate, distance_to, opened
+from pipeline.types import F64, Mask
+
+ADJACENT = 0.012  # metres between the contours of object and hand
+THINNEST = 0.0025  # metres; what is thinner is a seam between hand and background
+MOST_PARTS = 6
+JOIN_LOSS = 0.045  # of quality that a further part may cost
+JOINED_SOLID = 0.75  # least solidity of an object in parts
+NECK = 0.008  # metres; a stricter reading cuts what hangs on by less than twice this
+PART_SHARE = 0.04  # of the largest part's area, for a further part (beyond a finger) to be kept
+SMALLEST = 0.0006  # square metres; less is not an object but a rest of the hand
+ARM_HALF_WIDTH = 0.035  # metres at the wrist
+ARM_SPREAD = 0.2  # metres of half width per metre of forearm, for sleeves and perspective
+ARM_LENGTH = 0.25  # metres of forearm looked at to find its direction
+ARM_ANGLES = np.radians(np.arange(-75, 76, 15))
+ARM_TURN_COST = 0.2  # of the strip's coverage, per radian away from the palm's axis
+FOREGROUND = 0.5
+
+
+@dataclass(frozen=True)
+class Forearm:
+    """Which way a hand's forearm leaves, and what is behind the wrist."""
+
+    direction: F64  # unit vector (2,)
+    mask: Mask  # (h, w) forearm or sleeve
+    side: Mask  # (h, w) everything on the forearm's side of the wrist, within its cone
+
+
+def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foreground: np.ndarray) -> Forearm:
+    """The forearm runs from the wrist to where hand-coloured foreground leaves the picture."""
+    y, x = np.mgrid[: scene.shape[0], : scene.shape[1]]
+    dx, dy = (x - hand.wrist[0]) / hand.metre, (y - hand.wrist[1]) / hand.metre
+    evident = 0.6 * (evidence.colour > 0) + 0.4 * (foreground > FOREGROUND)
+    axis = np.arctan2(hand.wristward[1], hand.wristward[0])
+    best, best_score = axis, -np.inf
+    for turn in ARM_ANGLES:
+        c, s = np.cos(axis + turn), np.sin(axis + turn)
+        along, across = dx * c + dy * s, np.abs(dy * c - dx * s)
+        strip = (along > 0.01) & (along < ARM_LENGTH) & (across < 0.6 * ARM_HALF_WIDTH)
+        covered = float(evident[strip].mean()) if strip.sum() > 30 else 0.5
+        score = covered - ARM_TURN_COST * abs(turn)
+        if score > best_score + 1e-9:
+            best, best_score = axis + turn, score
+    direction = np.array([np.cos(best), np.sin(best)])
+    along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
+    cone = (along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0))
+    side = beyond_wrist(scene, hand, direction) & cone
+    mask = side & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
+    labels, areas = components(opened(mask, THINNEST * hand.metre))
+    near = (along < 0.04) & (labels > 0)
+    touching = np.unique(labels[near])
+    return Forearm(direction, np.isin(labels, touching[touching > 0]), side)
+
+
+def contour_filter(parts: Mask, hand: Mask, reach: float) -> Mask:
+    """`parts` without the components whose contour is farther than `reach` pixels from the hand's (METHOD 1.1)."""
+    labels, areas = components(parts)
+    near = distance_to(hand) <= reach
+    touching = np.unique(labels[near & (labels > 0)])
+    return np.asarray(np.isin(labels, touching) & (labels > 0))
+
+
+def edge_strength(scene: Scene) -> np.ndarray:
+    """(h, w) in 0..1: how strong the local colour edge is, relative to the picture's strong edges."""
+    blurred = cv2.GaussianBlur(scene.lab.astype(np.float32), (0, 0), 1.5)
+    gx, gy = cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1)
+    magnitude = np.sqrt((gx**2 + gy**2).sum(-1))
+    return np.asarray(np.clip(magnitude / (np.quantile(magnitude, 0.95) + 1e-6), 0, 1))
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """What the choice of an object depends on besides the picture. All (h, w)."""
+
+    hand: Mask
+    arm: Mask
+    taken: Mask  # all hands and forearms of the photo
+    rim: Mask  # `taken` and its seam, where a contour says nothing about the object
+    between: Mask  # within the hull of the keypoints
+    metre: float  # pixels
+
+
+def choose_object(scene: Scene, grasp: Grasp, maps: np.ndarray) -> tuple[Mask, float]:
+    """The best reading of the held object and its quality in 0..1; an empty mask and 0 when nothing is held."""
+    edges = edge_strength(scene)
+    import os
+    readings = [_held_parts(c, grasp, edges) for c in _candidates(grasp, maps)]
+    readings = [r for r in readings if count(r) >= SMALLEST * grasp.metre**2]
+    if not readings:
+        return np.zeros(scene.shape, dtype=bool), 0.0
+    agreement = [np.mean([_iou(r, other) for other in readings]) for r in readings]
+    scores = [quality(r, grasp, edges) + 0.2 * float(a) for r, a in zip(readings, agreement, strict=True)]
+    best = int(np.argmax(scores))
+    if os.environ.get('DBG'): print([round(x,2) for x in scores])
+    return readings[best], scores[best] / 1.2
+
+
+def _candidates(grasp: Grasp, maps: np.ndarray) -> list[Mask]:
+    """Readings of the foreground maps (N, h, w): each map alone, their mean, their maximum at two levels."""
+    front = maps.max(0)
+    shared = maps.mean(0) > FOREGROUND
+    free = ~dilate(grasp.taken, 1)
+    readings = [front > FOREGROUND, front > 0.6 * FOREGROUND, shared, *(maps > FOREGROUND)]
+    fine = [opened(r & free, THINNEST * grasp.metre) for r in readings]
+    return [*fine, *(opened(r & free, NECK * grasp.metre) for r in (front > FOREGROUND, shared))]
+
+
+def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Mask:
+    """The parts of a candidate that one hand holds as one object.
+
+    Contour filter first; then, from the best part on, those that make a better object together: fingers may
+    divide an object, but the hull over its parts then holds little else.
+    """
+    labels, areas = components(contour_filter(candidate, grasp.hand, ADJACENT * grasp.metre))
+    to_hand, to_arm = dilate(grasp.hand, ADJACENT * grasp.metre), dilate(grasp.arm, ADJACENT * grasp.metre)
+    parts = []
+    for i in np.argsort(-areas)[:MOST_PARTS]:
+        part = labels == i
+        if areas[i] >= max(1.0, PART_SHARE * areas.max()) and count(part & to_arm) <= count(part & to_hand):
+            parts.append(part)
+    if not parts:
+        return np.zeros_like(candidate)
+    alone = [quality(p, grasp, edges) * min(1.0, 3 * count(p) / areas.max()) for p in parts]
+    first = int(np.argmax(alone))
+    held, score = parts[first], quality(parts[first], grasp, edges)
+    for part in parts[:first] + parts[first + 1 :]:
+        joined = quality(held | part, grasp, edges)
+        if joined > score - JOIN_LOSS and solidity(held | part, grasp) > JOINED_SOLID:
+            held, score = held | part, joined
+    return held
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    return count(a & b) / max(1, count(a | b))
+
+
+def solidity(obj: Mask, grasp: Grasp) -> float:
+    """The share of the object's convex hull that it fills, not counting what a hand or arm may hide."""
+    hull = np.zeros(obj.shape, np.uint8)
+    contours, _ = cv2.findContours(obj.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(contours)), 1)
+    return count(obj) / max(1, count((hull > 0) & ~(grasp.taken & ~obj)))
+
+
+def quality(obj: Mask, grasp: Grasp, edges: np.ndarray) -> float:
+    """How well a mask reads as one held object: on the picture's edges, compact, between the fingers. 0..1."""
+    contours, _ = cv2.findContours(obj.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return 0.0
+    points = np.concatenate(contours)[:, 0]
+    x, y = points[:, 0], points[:, 1]
+    free = (x > 1) & (y > 1) & (x < obj.shape[1] - 2) & (y < obj.shape[0] - 2)
+    free &= ~grasp.rim[y, x]
+    edge = float(edges[y[free], x[free]].mean()) if free.sum() > 10 else 0.5
+    gap = grasp.between & ~grasp.taken
+    held = count(obj & gap) / count(gap) if gap.any() else 0.5
+    return 0.4 * edge + 0.4 * solidity(obj, grasp) + 0.2 * held
