@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ recipe = "cpu"
 # database_url = "postgresql+psycopg://user@host/name"    # default: hoi.sqlite in this folder
 # store_url = "s3://bucket/prefix"                        # default: store/ in this folder
 """
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "anonymous"
 
 
 class Settings(BaseSettings):
@@ -43,7 +51,7 @@ class Settings(BaseSettings):
     pipeline: str = "pipeline.run"
     """The module that annotates: it offers annotate_photo and reoptimise."""
 
-    reviewer: str = Field(default_factory=lambda: os.environ.get("USER") or os.environ.get("LOGNAME") or "anonymous")
+    reviewer: str = Field(default_factory=_login_name)
     """Whose verdicts `review` records."""
 
     @classmethod

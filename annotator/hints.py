@@ -29,7 +29,7 @@ def parse_box(text: str) -> dict[str, Any]:
         hand: dict[str, Any] = {"box": [float(part) for part in parts[:4]]}
     except ValueError:
         hand = {"box": []}
-    if len(parts) > 4:
+    if len(parts) == 5:
         hand["side"] = parts[4]
     if len(parts) not in (4, 5):
         hand["box"] = []

@@ -35,7 +35,7 @@ def waiting(workspace: Workspace) -> int:
 def notes(workspace: Workspace) -> list[tuple[str, str]]:
     """Hands that gave no pair in photos that gave others: (photo, reason)."""
     with workspace.database.read() as session:
-        return [(photo.name, note["reason"]) for photo in Photos(session).all("done") for note in photo.notes]
+        return [(photo.name, note["reason"]) for photo in Photos(session).all(["done"]) for note in photo.notes]
 
 
 def pairs(workspace: Workspace, statuses: Sequence[PairStatus] = ()) -> list[dict[str, Any]]:

@@ -20,13 +20,15 @@ from annotator.publishing import publish, publish_answer, retire
 from annotator.records import load_photo, load_reconstruction, near_duplicates, provenance, without_name
 from annotator.reviewing import Change, fingerprint, merged, to_edits
 from annotator.workspace import Workspace
-from db.models import Export, Pair, PairStatus, Photo, Review, Revision, Verdict
+from db.models import Export, Pair, PairStatus, Photo, PhotoStatus, Review, Revision, Verdict
 from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revisions
 from exports.base import ExportSummary, Record, get_format
 from pipeline.errors import PipelineError
 from pipeline.recipe import Recipe, UnknownRecipe
 
 __all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_review"]
+
+_TAKEN: tuple[PhotoStatus, ...] = ("pending", "failed", "done")  # by a plain run, also by retry, also by redo
 
 
 @dataclass
@@ -45,10 +47,13 @@ def preannotate(
     *,
     limit: int | None = None,
     redo: bool = False,
+    retry: bool = False,
     jobs: int | None = None,
     progress: Progress,
 ) -> Annotated:
-    """Runs the pipeline on every photo that waits for it, in ingest order; `redo` takes all photos again.
+    """Runs the pipeline on every photo that waits for it, in ingest order.
+
+    `retry` also takes the photos that failed, `redo` all photos.
 
     Each photo is recorded when it is done, so an interrupted run goes on where it was. Pairs a person has
     reviewed keep what was reviewed.
@@ -56,7 +61,8 @@ def preannotate(
     result = Annotated()
     with workspace.claimed("preannotate"):
         with workspace.database.read() as session:
-            photos = [p for p in Photos(session).all(None if redo else "pending") if p.width is not None][:limit]
+            statuses = _TAKEN[: 3 if redo else 2 if retry else 1]
+            photos = [photo for photo in Photos(session).all(statuses) if photo.width is not None][:limit]
         if not photos:
             return result
         tasks = [_task(workspace, photo, recipe) for photo in photos]

@@ -98,6 +98,10 @@ class Workspace:
         migrate.upgrade(self._database)
         return before
 
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._database.dispose()
+
     @contextmanager
     def claimed(self, purpose: str) -> Iterator[None]:
         """Keeps other processes on this machine from doing the same work; the system lets go when we die."""

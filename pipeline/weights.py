@@ -286,8 +286,8 @@ def _free_input_size(content: bytes) -> bytes:
     from onnx import numpy_helper, shape_inference
 
     model = shape_inference.infer_shapes(onnx.load_model_from_string(content), data_prop=True)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
-    shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.output}
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in values}
     del model.graph.output[1:]
     for i, node in enumerate(node for node in model.graph.node if node.op_type == "Resize"):
         source = node.input[0]

@@ -53,7 +53,8 @@ def register(app: typer.Typer) -> None:
 def preannotate(
     recipe: RecipeOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many photos.")] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Also photos that are done or failed.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Also photos that failed.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="All photos, also those that are done.")] = False,
     jobs: JobsOption = None,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
@@ -63,7 +64,7 @@ def preannotate(
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace, recipe=recipe, jobs=jobs)
-    done = _preannotate(opened, limit=limit, redo=redo)
+    done = _preannotate(opened, limit=limit, retry=retry, redo=redo)
     digest, revisions = overview.digest(opened)
     if json:
         waiting = overview.waiting(opened)
@@ -191,6 +192,8 @@ def _tell(workspace: Workspace, done: Done) -> None:
         f"{len(done.failed)} failed"
     )
     output.data(f"in all: {everything}")
+    if done.failed:
+        output.say("'hoi-annotate preannotate --retry' tries failed photos again; a hand box in a sidecar helps some")
 
 
 def _write_report_if_changed(workspace: Workspace) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
@@ -56,13 +57,32 @@ def _machine() -> Findings:
 def _library(name: str) -> Callable[[], Findings]:
     def check() -> Findings:
         try:
-            module = importlib.import_module(name)
+            with _muted():
+                module = importlib.import_module(name)
         except Exception as error:  # a broken native library fails in ways of its own
             yield "FAIL", name, f"does not import ({error}); install hoi-annotate again"
         else:
             yield "ok", name, str(getattr(module, "__version__", "imports"))
 
     return check
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Some native libraries greet when they are loaded, past Python's streams."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream, _ in kept:
+            os.dup2(nowhere, stream)
+        yield
+    finally:
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
 
 
 def _weights() -> Findings:

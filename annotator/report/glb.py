@@ -15,20 +15,29 @@ from pipeline.types import F64, I64, U8, Reconstruction
 
 CREASE_DEG = 50.0  # faces that meet at a sharper angle keep their own normals
 VIEWER_TEXTURE = 512  # pixels: the longer side of the texture that goes into a page
-VIEWER_JPEG_QUALITY = 82
+VIEWER_JPEG_QUALITY = 80
+VIEWER_STEP = 2.0**-15  # metres, 0.03 mm: short binary fractions make the model smaller once gzipped
+VIEWER_UV_STEP = VIEWER_NORMAL_STEP = 2.0**-11
 OPENCV_TO_GLTF = np.diag([1.0, -1.0, -1.0])  # y down, z forward -> y up, z backward
 
 
 def pair_glb(reconstruction: Reconstruction) -> bytes:
     """The pair as it is: metres in the OpenCV camera frame, the full texture, vertices in their stored order."""
-    return _glb(reconstruction, np.eye(3), np.zeros(3), Image.fromarray(reconstruction.object.mesh.texture))
+    mesh = reconstruction.object.mesh
+    placed = reconstruction.hand_verts, object_vertices(reconstruction)
+    return _glb(reconstruction, placed, mesh.uv, Image.fromarray(mesh.texture), normal_step=0.0)
 
 
 def viewer_glb(reconstruction: Reconstruction) -> bytes:
     """The pair for a 3D viewer: y up, centred, seen as in the photo from +z; metres, a small JPEG texture."""
     center = bounds(reconstruction)[0]
-    texture = _jpeg(reconstruction.object.mesh.texture)
-    return _glb(reconstruction, OPENCV_TO_GLTF, -OPENCV_TO_GLTF @ center, texture)
+    hand, thing = (
+        _stepped((verts - center) @ OPENCV_TO_GLTF.T, VIEWER_STEP)
+        for verts in (reconstruction.hand_verts, object_vertices(reconstruction))
+    )
+    mesh = reconstruction.object.mesh
+    uv = _stepped(mesh.uv, VIEWER_UV_STEP)
+    return _glb(reconstruction, (hand, thing), uv, _jpeg(mesh.texture), VIEWER_NORMAL_STEP)
 
 
 def object_vertices(reconstruction: Reconstruction) -> F64:
@@ -49,8 +58,9 @@ def bounds(reconstruction: Reconstruction) -> tuple[F64, float]:
     return center, float(np.linalg.norm(points - center, axis=1).max())
 
 
-def _glb(reconstruction: Reconstruction, rotation: F64, transl: F64, texture: Image.Image) -> bytes:
-    mesh = reconstruction.object.mesh
+def _glb(
+    reconstruction: Reconstruction, placed: tuple[F64, F64], uv: F64, texture: Image.Image, normal_step: float
+) -> bytes:
     visual: Any = trimesh.visual  # trimesh types only part of itself
     scene: Any = trimesh.Scene()
     skin = visual.TextureVisuals(
@@ -60,22 +70,26 @@ def _glb(reconstruction: Reconstruction, rotation: F64, transl: F64, texture: Im
     )
     skin.vertex_attributes["color"] = _linear(skin_colors(reconstruction.contacts.distance))
     printed = visual.TextureVisuals(
-        uv=np.stack([mesh.uv[:, 0], 1.0 - mesh.uv[:, 1]], 1),  # trimesh counts v from the bottom
+        uv=np.stack([uv[:, 0], 1.0 - uv[:, 1]], 1),  # trimesh counts v from the bottom
         material=visual.material.PBRMaterial(
             name="photo", baseColorTexture=texture, metallicFactor=0.0, roughnessFactor=0.8
         ),
     )
     parts = (
-        ("hand", reconstruction.hand_verts, hand_faces(reconstruction), skin),
-        ("object", object_vertices(reconstruction), mesh.faces, printed),
+        ("hand", placed[0], hand_faces(reconstruction), skin),
+        ("object", placed[1], reconstruction.object.mesh.faces, printed),
     )
     for name, verts, faces, looks in parts:
-        placed = verts @ rotation.T + transl
-        shape = trimesh.Trimesh(
-            placed, faces, vertex_normals=creased_normals(placed, faces), visual=looks, process=False, validate=False
-        )
+        normals = _stepped(creased_normals(verts, faces), normal_step)
+        shape = trimesh.Trimesh(verts, faces, vertex_normals=normals, visual=looks, process=False, validate=False)
         scene.add_geometry(shape, node_name=name, geom_name=name)
-    return cast(bytes, scene.export(file_type="glb", include_normals=True))
+    exact = normal_step == 0.0
+    return cast(bytes, scene.export(file_type="glb", include_normals=True, unitize_normals=exact))
+
+
+def _stepped(values: F64, step: float) -> F64:
+    """`values` at multiples of `step`; as they are when it is 0."""
+    return np.round(values / step) * step if step else values
 
 
 def creased_normals(vertices: F64, faces: I64, crease_deg: float = CREASE_DEG) -> F64:

@@ -39,10 +39,10 @@ from annotator.report.templates import environment, model_viewer_script
 from annotator.report.view import PairView
 from pipeline.types import U8
 
-PICTURE = 448  # pixels: the longer side of a picture on the page
+PICTURE = 432  # pixels: the longer side of a picture on the page
 THUMBNAIL = 96
-TURNTABLE = 240
-JPEG_QUALITY = 80
+TURNTABLE = 220
+JPEG_QUALITY = 76
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ class Photos:
     def by_sha256(self, sha256: str) -> Photo | None:
         return self._session.scalar(select(Photo).where(Photo.sha256 == sha256))
 
-    def all(self, status: PhotoStatus | None = None, limit: int | None = None) -> Sequence[Photo]:
-        query = select(Photo).order_by(Photo.id).limit(limit)
-        return self._session.scalars(query if status is None else query.where(Photo.status == status)).all()
+    def all(self, statuses: Sequence[PhotoStatus] = ()) -> Sequence[Photo]:
+        """Photos in ingest order."""
+        query = select(Photo).order_by(Photo.id)
+        return self._session.scalars(query.where(Photo.status.in_(statuses)) if statuses else query).all()
 
     def without_pair(self) -> Sequence[Photo]:
         """Failed photos that never gave a pair."""

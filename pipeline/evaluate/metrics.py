@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import igl
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from pipeline.errors import BadMesh
-from pipeline.geometry.orientation import checked
+from pipeline.geometry.orientation import Interior, checked
 from pipeline.geometry.registration import similarity_icp
 from pipeline.geometry.watertight import make_watertight, to_manifold
 from pipeline.types import F64, I64
@@ -48,9 +47,9 @@ def intersection_volume_voxel_cm3(
     shape = np.ceil(hand_v.max(0) / pitch + 0.5).astype(int) - low + 1
     centres = np.ascontiguousarray((low + np.indices(shape).reshape(3, -1).T) * pitch)
     surface = np.rint(_dense_surface(hand_v, hand_f, pitch / 2) / pitch).astype(int) - low
-    filled = _inside(hand_v, hand_f, centres).reshape(shape)
+    filled = Interior(hand_v, hand_f)(centres).reshape(shape)
     filled[tuple(surface.T)] = True
-    return int(_inside(obj_v, obj_f, centres[filled.reshape(-1)]).sum()) * pitch**3 * CM3
+    return np.count_nonzero(Interior(obj_v, obj_f)(centres[filled.reshape(-1)])) * pitch**3 * CM3
 
 
 def chamfer_fscore(
@@ -99,10 +98,6 @@ def sample_surface(vertices: ArrayLike, faces: ArrayLike, n: int, seed: int) -> 
 def _fscore(to_true: F64, to_pred: F64, threshold: float) -> float:
     precision, recall = float((to_true < threshold).mean()), float((to_pred < threshold).mean())
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-
-
-def _inside(vertices: F64, faces: I64, points: F64) -> np.ndarray:
-    return np.asarray(igl.fast_winding_number(vertices, faces, np.ascontiguousarray(points))) > 0.5
 
 
 def _dense_surface(vertices: F64, faces: I64, spacing: float) -> F64:

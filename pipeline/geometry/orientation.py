@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.errors import BadMesh
-from pipeline.types import F64, I64
+from pipeline.types import F64, I64, Mask
+
+ROUGH = 1.0  # accuracy of the first winding number, four times as fast as the library's default of 2
+DOUBT = 0.4  # that close to one half it is computed again; the rough one errs by 0.3 at most
 
 
 def checked(vertices: ArrayLike, faces: ArrayLike) -> tuple[F64, I64]:
@@ -34,8 +37,12 @@ def weld(vertices: F64, faces: I64) -> tuple[F64, I64]:
 
 def first_at_place(vertices: F64) -> I64:
     """(V,) for every vertex the index of the first one at exactly the same place."""
-    _, first, inverse = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
-    return first[inverse.reshape(-1)]
+    order = np.lexsort(vertices.T)  # stable: of equal vertices the first one comes first
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (vertices[order[1:]] != vertices[order[:-1]]).any(1)
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first
 
 
 def is_watertight(vertices: ArrayLike, faces: ArrayLike) -> bool:
@@ -43,7 +50,7 @@ def is_watertight(vertices: ArrayLike, faces: ArrayLike) -> bool:
     _, welded = weld(*checked(vertices, faces))
     if not len(welded):
         return False
-    _, count = np.unique(np.sort(sides(welded), 1), axis=0, return_counts=True)
+    _, count = np.unique(edge_keys(np.sort(sides(welded), 1)), return_counts=True)
     return bool((count == 2).all())
 
 
@@ -71,7 +78,7 @@ def _to_turn(vertices: F64, faces: I64) -> np.ndarray:
     """(F,) bool: which faces have to be reversed."""
     if not len(faces):
         return np.zeros(0, dtype=bool)
-    if len(np.unique(sides(faces), axis=0)) == 3 * len(faces):  # no side is walked twice the same way: coherent
+    if len(np.unique(edge_keys(sides(faces)))) == 3 * len(faces):  # no side is walked twice the same way: coherent
         return np.full(len(faces), signed_volume(vertices, faces) < 0)
     coherent, patch = igl.bfs_orient(faces)
     turned = (coherent != faces).any(1)
@@ -81,9 +88,33 @@ def _to_turn(vertices: F64, faces: I64) -> np.ndarray:
     return cast(np.ndarray, turned)
 
 
+class Interior:
+    """Which points lie inside a mesh: where its generalised winding number exceeds one half.
+
+    vertices: (V, 3); faces: (F, 3), coherent and outward (see `orient_outward`). Faces that are missing, doubled
+    or buried inside the mesh move the boundary little.
+    """
+
+    def __init__(self, vertices: F64, faces: I64) -> None:
+        self._tree = igl.FastWindingNumberBVH()
+        self._tree.init(vertices, faces)
+
+    def __call__(self, points: F64) -> Mask:
+        """(N, 3) -> (N,) bool."""
+        winding = self._tree.winding_number(points, ROUGH)
+        doubtful = np.abs(winding - 0.5) < DOUBT
+        winding[doubtful] = self._tree.winding_number(points[doubtful])
+        return cast(Mask, winding > 0.5)
+
+
 def sides(faces: I64) -> I64:
     """(3F, 2) the directed sides of the faces, as vertex indices."""
     return np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+
+
+def edge_keys(pairs: I64) -> I64:
+    """(N,) one number per pair of vertex indices, unique to the pair; far quicker to sort than rows."""
+    return pairs[:, 0] << 32 | pairs[:, 1]
 
 
 def _collapsed(faces: I64) -> np.ndarray:

@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from pipeline.geometry.orientation import first_at_place, sides
+from pipeline.geometry.orientation import edge_keys, first_at_place, sides
 
 NEAR = 1e-3  # metres; a face with a vertex closer to (or behind) the pinhole's plane is not drawn
-MAX_PIECES_PER_EDGE = 512  # an edge that leaves the image by far must not exhaust memory
+MAX_PIECES_PER_EDGE = 1024  # an edge that leaves the image by far must not exhaust memory
 BESIDE = 1e-4  # pixels; how far beside an edge its outer side is looked at
 TORCH_CHUNK = 4_000_000  # point-in-triangle tests per batch on a GPU
 
@@ -41,10 +41,9 @@ class Topology:
         faces_np = self.faces.cpu().numpy()
         if vertices is not None:
             faces_np = first_at_place(vertices.detach().cpu().numpy())[faces_np]
-        low_high = np.sort(sides(faces_np), 1)
-        vertex_count = int(faces_np.max()) + 1
-        key, inverse, count = np.unique(low_high @ [vertex_count, 1], return_inverse=True, return_counts=True)
-        edges = np.stack(np.divmod(key, vertex_count), 1)
+        pairs = np.sort(sides(faces_np), 1)
+        _, one, inverse, count = np.unique(edge_keys(pairs), return_index=True, return_inverse=True, return_counts=True)
+        edges = pairs[one]
         face_of_side = np.tile(np.arange(len(faces_np)), 3)
         by_edge = np.argsort(inverse, kind="stable")
         first = np.cumsum(count) - count
@@ -118,7 +117,8 @@ def _boundary_integral(points: Tensor, grad: Tensor, topology: Topology) -> Tens
     inward = ((points[apex] - start) * normal).sum(1) > 0
     normal = torch.where(inward[:, None], -normal, normal)
 
-    pieces = length.ceil().nan_to_num(1.0).clamp(1, MAX_PIECES_PER_EDGE).long()  # about one per pixel of length
+    # Half a pixel each, and at least two: an edge that a fold hides in part should count in part.
+    pieces = (2 * length + 1).ceil().nan_to_num(2.0).clamp(2, MAX_PIECES_PER_EDGE).long()
     edge = torch.repeat_interleave(torch.arange(len(edges), device=points.device), pieces)
     within = torch.arange(len(edge), device=points.device) - (torch.cumsum(pieces, 0) - pieces)[edge]
     t = (within + 0.5) / pieces[edge]

@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pipeline.errors import BadMesh
-from pipeline.geometry.orientation import orient_outward
+from pipeline.geometry.orientation import Interior, orient_outward
 from pipeline.types import F64
 
-INSIDE = 0.5  # winding number above which a point is inside
 ON_SURFACE = 1e-9  # metres; closer than this, (point - closest) has no usable direction
 
 
@@ -35,8 +34,7 @@ class SignedDistance:
         self._normals = normals / np.maximum(area, 1e-300)
         self._tree = igl.AABB()
         self._tree.init(self.vertices, self.faces)
-        self._winding = igl.FastWindingNumberBVH()
-        self._winding.init(self.vertices, self.faces)
+        self._interior = Interior(self.vertices, self.faces)
 
     def query(self, points: ArrayLike) -> tuple[F64, F64]:
         """(N, 3) metres -> distance (N,) and the closest surface points (N, 3)."""
@@ -59,5 +57,4 @@ class SignedDistance:
     def _closest(self, points: np.ndarray) -> tuple[F64, np.ndarray, F64]:
         points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 3)
         squared, face, closest = self._tree.squared_distance(self.vertices, self.faces, points)
-        inside = self._winding.winding_number(points) > INSIDE
-        return np.where(inside, -1.0, 1.0) * np.sqrt(squared), face, closest
+        return np.where(self._interior(points), -1.0, 1.0) * np.sqrt(squared), face, closest

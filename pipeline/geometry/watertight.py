@@ -10,7 +10,16 @@ from scipy.ndimage import binary_dilation
 from skimage.measure import marching_cubes
 
 from pipeline.errors import BadMesh
-from pipeline.geometry.orientation import checked, is_watertight, orient_outward, sides, signed_volume, weld
+from pipeline.geometry.orientation import (
+    Interior,
+    checked,
+    edge_keys,
+    is_watertight,
+    orient_outward,
+    sides,
+    signed_volume,
+    weld,
+)
 from pipeline.types import F64, I64
 
 __all__ = ["is_watertight", "make_watertight", "orient_outward", "simplify", "to_manifold"]
@@ -67,10 +76,9 @@ def _mend(vertices: F64, faces: I64) -> tuple[F64, I64]:
 def _holes(faces: I64) -> list[list[int]]:
     """The simple loops of sides that only one face has, as vertex indices in that face's order."""
     walked = sides(faces)
-    back = np.unique(walked[:, ::-1], axis=0)
-    both, index, count = np.unique(np.concatenate([walked, back]), axis=0, return_index=True, return_counts=True)
+    open_sides = walked[~np.isin(edge_keys(walked), edge_keys(walked[:, ::-1]))]
     follow: dict[int, int] = {}
-    for start, end in both[(count == 1) & (index < len(walked))].tolist():
+    for start, end in open_sides.tolist():
         follow[start] = -1 if start in follow else end  # -1: two holes touch here, their loops cannot be told apart
     loops = []
     while follow:
@@ -91,9 +99,7 @@ def _remesh(vertices: F64, faces: I64, resolution: int) -> tuple[F64, I64]:
     origin = (low + high) / 2 - (shape - 1) / 2 * cell
     points = np.ascontiguousarray(origin + cell * np.indices(shape).reshape(3, -1).T)
 
-    winding = igl.FastWindingNumberBVH()
-    winding.init(vertices, faces)
-    inside = (winding.winding_number(points) > 0.5).reshape(shape)
+    inside = Interior(vertices, faces)(points).reshape(shape)
     if not inside.any():
         raise BadMesh("the mesh encloses no volume: it cannot be made watertight")
     # Marching cubes reads the field only where its sign changes; the distance everywhere would cost seconds.

@@ -41,7 +41,7 @@ WEIGHT_GRASP = 0.5  # of the squared whitened grasp coefficients
 WEIGHT_BETAS = 4.0
 WEIGHT_MASK = 10.0
 COST_INSIDE_OUT = 4.0  # of taking the 3D shape's depths the wrong way round
-COST_DISBELIEF = 12.0  # per unit of log-probability against the detector's side
+COST_DISBELIEF = 25.0  # per unit of log-probability against the detector's side
 MASK_POINTS = 160
 INSIDE_OUT = np.array([1.0, 1.0, -1.0])
 # The unknowns, one vector: rotation, whitened coefficients of the model's grasp components, shape, metres, and

@@ -57,8 +57,8 @@ def complete_silhouette(masks: Masks) -> tuple[Mask, tuple[str, ...]]:
 
 
 def _main_parts(mask: Mask) -> Mask:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    areas = np.bincount(labels.ravel(), minlength=count)
     areas[0] = 0
     return np.asarray(np.isin(labels, np.flatnonzero(areas >= max(1.0, SPECK * areas.max()))) & mask)
 

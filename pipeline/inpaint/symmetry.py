@@ -55,7 +55,7 @@ def find_mirrors(visible: Mask, hidden: Mask) -> list[Mirror]:
             offset = float(normal @ centre + shift)
             iou, tested = _agreement(obj, hide, normal, offset)
             if tested >= LEAST_TESTED and iou >= LEAST_IOU:
-                mirror = Mirror(normal, offset / scale + float(normal @ origin), iou)
+                mirror = Mirror(normal, float(offset / scale + normal @ origin), iou)
                 found.append((iou - UNTESTED_COST * (1 - tested), mirror))
     found.sort(key=lambda f: -f[0])
     return [mirror for score, mirror in found if score >= found[0][0] - AS_GOOD]

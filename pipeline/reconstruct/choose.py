@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from pipeline.reconstruct.candidate import Candidate
 
-ANYTHING = 0.06  # an inflation explains every outline; so much worse may a simple solid's outline be
-SHADING_GAIN, EDGE_GAIN, FOLD_COST = 0.05, 0.02, 0.15
+ANYTHING = 0.10  # an inflation explains every outline; so much worse may a simple solid's outline be
+OUTLINE_GAIN, SHADING_GAIN, FOLD_COST = 0.1, 0.08, 0.05
+RIM_GAIN, EDGE_GAIN, EDGELESS_COST = 0.02, 0.06, 0.015  # a box's edges show more often than a cup's rim
+POOR_IOU, MISFIT_COST = 0.90, 1.0  # a simple solid that leaves so much of the outline is not the object
 STRAIGHT_COST = 0.03  # a cylinder whose rims show no curve is more likely a box
 
 
@@ -20,9 +22,11 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, dict[str, float]
 def score(candidate: Candidate) -> float:
     """Silhouette IoU, corrected by the evidence each kind brings."""
     seen = candidate.evidence
-    value = seen["iou"] + SHADING_GAIN * seen["shading"]
+    value = seen["iou"] + OUTLINE_GAIN * seen["explained"] + SHADING_GAIN * seen["shading"]
+    if candidate.kind != "inflation":
+        value -= MISFIT_COST * max(0.0, POOR_IOU - seen["iou"])
     if candidate.kind == "revolution":
-        return value + EDGE_GAIN * seen["rim"] - FOLD_COST * (1 - seen["mirror"]) - STRAIGHT_COST * (1 - seen["bulge"])
+        return value + RIM_GAIN * seen["rim"] - FOLD_COST * (1 - seen["mirror"]) - STRAIGHT_COST * (1 - seen["bulge"])
     if candidate.kind == "cuboid":
-        return value + EDGE_GAIN * seen["inner_edges"]
+        return value + EDGE_GAIN * seen["inner_edges"] - EDGELESS_COST
     return value - ANYTHING

@@ -24,10 +24,11 @@ from pipeline.types import F64, I64
 CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(CORNERS[a] - CORNERS[b]).sum() == 1]
 STARTS = 8  # rotations refined, each with its depth-reversed twin
-JUDGED = 6  # solutions whose inner edges are looked at
+JUDGED = 8  # solutions whose inner edges are looked at
 SOFT = 2.0  # pixels; gables, caps and mask errors pull less than edges do
 PRIOR_PIXELS = 3.0  # what one sigma of the prior costs against the outline
-EDGE_GAIN, BRIGHTNESS_GAIN, PRIOR_COST = 0.05, 0.05, 0.002
+OUTLINE_GAIN, EDGE_GAIN, BRIGHTNESS_GAIN, PRIOR_COST = 0.1, 0.05, 0.12, 0.002
+DEEPEST = 1.7  # views: twice as deep as the silhouette is long is no object in a hand
 GRID = 9  # vertices along an edge of the mesh, so that the texture follows the perspective
 
 
@@ -167,7 +168,10 @@ def _refine(view: View, start: Box) -> tuple[float, Box]:
 def _judge(view: View, box: Box) -> float:
     prior = float(np.square(carton_prior(box.rotation, np.log(box.sides))).sum())
     evidence = EDGE_GAIN * inner_edges(view, box) + BRIGHTNESS_GAIN * face_brightness(view, box)
-    return view.iou(_draw(view, box)) + evidence - PRIOR_COST * prior
+    drawn = _draw(view, box)
+    if np.ptp(box.corners[:, 2]) > DEEPEST * SIZE / view.focal:
+        return -1.0
+    return view.iou(drawn) + OUTLINE_GAIN * view.explained(drawn) + evidence - PRIOR_COST * prior
 
 
 def inner_edges(view: View, box: Box) -> float:
@@ -222,6 +226,7 @@ def _candidate(view: View, box: Box, others: list[Box]) -> Candidate:
         depth_known={1: 0.2, 2: 0.5, 3: 0.8}[visible],
         evidence={
             "iou": view.iou(_draw(view, box)),
+            "explained": view.explained(_draw(view, box)),
             "inner_edges": max(0.0, inner_edges(view, box)),
             "shading": face_brightness(view, box),
         },

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import spsolve
 from skimage.measure import marching_cubes
@@ -19,8 +20,8 @@ from pipeline.reconstruct.photometry import shading
 from pipeline.reconstruct.view import SIZE, View
 from pipeline.types import F64, I64, Mask
 
-FINE = 144  # pixels: the balloon is solved here ...
-AREA_CELLS = 1300  # ... and meshed on a grid in which the silhouette has this many cells, for the 6000 faces
+SOLVE_AREA = 7000  # pixels of silhouette in the grid on which the balloon is solved ...
+MESH_AREA = 1300  # ... and in the one it is meshed on, for 6000 faces: thin things get finer grids
 MAX_FACES = 6000
 THINNEST = 0.5  # of the round depth, when nothing in the picture says that it is round
 FLAT_SHADING, ROUND_SHADING = 0.15, 0.40  # explained brightness variance of flat and of round things
@@ -28,21 +29,33 @@ FLAT_SHADING, ROUND_SHADING = 0.15, 0.40  # explained brightness variance of fla
 
 def fit(view: View) -> Candidate:
     """The inflated silhouette, as round as the shading says."""
-    soft = cv2.resize(view.mask.astype(np.float32), (FINE, FINE), interpolation=cv2.INTER_AREA)
+    side = _side(view.fine_mask, SOLVE_AREA)
+    soft = cv2.resize(view.fine_mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     mask = np.asarray(soft > 0.5)
     squared = _bounded(balloon(mask), local_thickness(mask)) ** 2
     lit = shading(view, _normals(squared))
     roundness = _ramp(lit, FLAT_SHADING, ROUND_SHADING)
     factor = THINNEST + (1 - THINNEST) * roundness
     vertices, faces = _mesh(view, _with_outside(mask, squared), factor)
+    drawn = view.draw(vertices, faces)
     return Candidate(
         kind="inflation",
         vertices=vertices,
         faces=faces,
         axes=_principal_axes(view.mask),
         depth_known=0.3,
-        evidence={"iou": view.iou(view.draw(vertices, faces)), "shading": lit, "roundness": roundness},
+        evidence={
+            "iou": view.iou(drawn),
+            "explained": view.explained(drawn),
+            "shading": lit,
+            "roundness": roundness,
+        },
     )
+
+
+def _side(mask: Mask, area: int) -> int:
+    """Cells along a square grid in which the mask covers `area` cells, no finer than the mask."""
+    return int(np.clip(mask.shape[0] * np.sqrt(area / max(int(mask.sum()), 1)), 48, mask.shape[0]))
 
 
 def balloon(mask: Mask) -> F64:
@@ -51,7 +64,9 @@ def balloon(mask: Mask) -> F64:
     count = len(ys)
     index = np.full((mask.shape[0] + 2, mask.shape[1] + 2), -1)
     index[ys + 1, xs + 1] = np.arange(count)
-    rows, columns, values = [np.arange(count)], [np.arange(count)], [np.full(count, 4.0)]
+    rows: list[NDArray] = [np.arange(count)]
+    columns: list[NDArray] = [np.arange(count)]
+    values = [np.full(count, 4.0)]
     for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         neighbour = index[ys + 1 + dy, xs + 1 + dx]
         inside = np.flatnonzero(neighbour >= 0)
@@ -83,7 +98,7 @@ def local_thickness(mask: Mask) -> F64:
 def _bounded(depth: F64, thickness: F64) -> F64:
     """At most the local half width: a long balloon is sqrt(2) deeper than wide."""
     excess = np.maximum(depth / np.maximum(thickness, 0.5), 1e-6)
-    return depth * (1 + excess**6) ** (-1 / 6)
+    return np.asarray(depth * (1 + excess**6) ** (-1 / 6), dtype=np.float64)
 
 
 def _with_outside(mask: Mask, squared: F64) -> F64:
@@ -105,16 +120,16 @@ def _normals(squared: F64) -> F64:
 
 def _mesh(view: View, field: F64, factor: float) -> tuple[F64, I64]:
     """Zero level of field - (offset / factor)^2 on the viewing rays: it meets the rim squarely, as a balloon does."""
-    cells = int(np.clip(FINE * np.sqrt(AREA_CELLS / max(int((field > 0).sum()), 1)), 32, FINE))
-    ratio = FINE / cells  # fine pixels per cell
+    cells = _side(field > 0, MESH_AREA)
+    ratio = len(field) / cells  # solved pixels per cell
     coarse = cv2.resize(cv2.GaussianBlur(field, (0, 0), 0.35 * ratio), (cells, cells), interpolation=cv2.INTER_AREA)
-    deepest = np.sqrt(max(float(coarse.max()), 1e-3)) * factor  # fine pixels
+    deepest = np.sqrt(max(float(coarse.max()), 1e-3)) * factor  # solved pixels
     layers = max(4, int(np.ceil(deepest / ratio)))
     offset = np.linspace(-1, 1, 2 * layers + 1) * deepest * (1 + 1.5 / layers)
     volume = np.pad(coarse, 1, constant_values=-1.0)[None] - np.square(offset / factor)[:, None, None]
-    found, faces, _, _ = marching_cubes(volume, 0.0)
+    found, faces, _, _ = marching_cubes(volume, 0.0)  # type: ignore[no-untyped-call]
     pixels = (found[:, [2, 1]] - 0.5) * SIZE / cells
-    z = 1 + np.interp(found[:, 0], np.arange(len(offset)), offset) * SIZE / FINE / view.focal
+    z = 1 + np.interp(found[:, 0], np.arange(len(offset)), offset) * SIZE / len(field) / view.focal
     rays = np.concatenate([(pixels - SIZE / 2) / view.focal, np.ones((len(pixels), 1))], 1)
     vertices = rays * z[:, None]
     faces = faces.astype(np.int64)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from pipeline.reconstruct.candidate import Candidate
+from pipeline.reconstruct.outline import turned
 from pipeline.reconstruct.photometry import edge_contrast, shading, visible_normals
 from pipeline.reconstruct.simple_solids import Solid, fit_solids
 from pipeline.reconstruct.stack import MESH_SPOKES, Stack, even, mesh
@@ -26,7 +27,8 @@ SLACK = 0.02 * SIZE  # pixels: how far one side may pull the mean of both outlin
 LOOKED_AT = 10  # explanations of the outline that are compared with the picture
 CLEARLY_WORSE = 0.10  # mirror IoU below the best axis'
 SIMPLE_GAIN = 0.075  # a solid of few parameters may fit so much worse than a free profile
-FLAT_GAIN, TILT_COST, FOLD_GAIN, LONG_GAIN, RIM_GAIN, SHADING_GAIN = 0.06, 0.0006, 0.5, 0.02, 0.05, 0.1
+FLAT_GAIN, TILT_COST, FOLD_GAIN, LONG_GAIN, RIM_GAIN, SHADING_GAIN = 0.06, 0.0006, 0.5, 0.02, 0.02, 0.1
+OUTLINE_GAIN = 0.1
 
 
 def fit(view: View) -> Candidate:
@@ -49,8 +51,10 @@ def fit(view: View) -> Candidate:
 
 
 def _outline_score(view: View, solid: Solid) -> float:
+    drawn = view.draw(*mesh(solid.stack, SPOKES))
     return float(
-        view.iou(view.draw(*mesh(solid.stack, SPOKES)))
+        view.iou(drawn)
+        + OUTLINE_GAIN * view.explained(drawn)
         + LONG_GAIN * np.log(np.clip(elongation(view.mask, solid.axis.angle), 0.5, 3))
         - TILT_COST * abs(np.rad2deg(solid.tilt))
     )
@@ -75,12 +79,14 @@ def carve(view: View, distance: F64, axis: MirrorAxis, tilt: float) -> Stack:
 
     spokes = stack.spokes(SPOKES)
     centres = origin + along[:, None] * direction
-    least, most = np.zeros(RINGS), np.full(RINGS, 0.75 * SIZE / view.focal)
+    least: F64 = np.zeros(RINGS)
+    most: F64 = np.full(RINGS, 0.75 * SIZE / view.focal)
     for _ in range(10):
         radius = (least + most) / 2
         rims = centres[:, None] + radius[:, None, None] * spokes
         inside = np.partition(sample(distance, view.project(rims)), 1, axis=1)[:, 1] >= -0.4
-        least, most = np.where(inside, radius, least), np.where(inside, most, radius)
+        least = np.where(inside, radius, least)
+        most = np.where(inside, most, radius)
     reached = (view.project(centres[:, None] + least[:, None, None] * spokes) - SIZE / 2) @ np.array([cos, sin])
     kept = _needed(reached.min(1), reached.max(1))
     smooth = gaussian_filter1d(np.maximum(least[kept], 0.002), 0.8, mode="nearest")
@@ -124,7 +130,7 @@ def _symmetric_distance(view: View, axis: MirrorAxis) -> F64:
     """The mean of both sides' outlines; where they differ by more (a handle, a bite), the inner one leads."""
     here = view.signed_distance
     there = mirrored(here, axis)
-    return (np.minimum(here, there + SLACK) + np.minimum(there, here + SLACK)) / 2
+    return np.asarray(np.minimum(here, there + SLACK) + np.minimum(there, here + SLACK)) / 2
 
 
 def _candidate(view: View, solid: Solid) -> Candidate:
@@ -142,23 +148,25 @@ def _candidate(view: View, solid: Solid) -> Candidate:
         depth_known=0.8 * axis.iou,
         evidence={
             "iou": view.iou(drawn),
+            "explained": view.explained(drawn),
             "mirror": axis.iou,
             "flat_ends": flatness(stack),
             "rim": max(0.0, rim(view, stack)),
             "shading": shading(view, visible_normals(view, vertices, faces)),
-            "bulge": min(1.0, float(abs(np.rad2deg(tilt))) / 10) if flatness(stack) > 0.5 else 1.0,
+            "bulge": _bulge(stack, tilt),
         },
     )
+
+
+def _bulge(stack: Stack, tilt: float) -> float:
+    """0..1: what tells it from a box: rims seen as curves, rounded ends, or a profile that is not straight."""
+    place = np.linspace(-1, 1, len(stack.radius))
+    straight = np.polyval(np.polyfit(place, stack.radius, 1), place)
+    uneven = float(np.abs(stack.radius - straight).mean() / stack.radius.mean())
+    return float(np.clip(max(abs(np.rad2deg(tilt)) / 12, 1 - flatness(stack), uneven / 0.05), 0, 1))
 
 
 def _starts(stack: Stack, axes: F64, tilt: float) -> F64:
     """The axis tilted by 15 degrees either way, and mirrored to the other side of the picture's plane."""
     turns = [np.deg2rad(15), np.deg2rad(-15)] + ([2 * tilt] if abs(tilt) > 0.05 else [])
-    return np.stack([_about(stack.across, turn) @ axes for turn in turns])
-
-
-def _about(axis: F64, angle: float) -> F64:
-    """(3, 3) rotation about a unit axis."""
-    x, y, z = axis
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return np.stack([turned(stack.across * turn, axes) for turn in turns])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.errors import BadMesh
+from pipeline.geometry.watertight import make_watertight
 from pipeline.reconstruct import cuboid, inflation, revolution
-from pipeline.reconstruct.candidate import Candidate
 from pipeline.reconstruct.choose import choose
 from pipeline.reconstruct.texture import cut_texture
 from pipeline.reconstruct.view import View, look_at
 from pipeline.types import F64, I64, Camera, Completion, Mask, Mesh, ObjectMesh, Photo, ViewPrior
+
+CLOSE_CALL = 0.01  # difference of scores worth telling a reviewer
 
 
 class SingleViewReconstructor:
@@ -22,50 +24,44 @@ class SingleViewReconstructor:
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float
     ) -> ObjectMesh:
-        """See `Reconstructor`. Deterministic; no weights."""
+        """See `Reconstructor`. Deterministic, no weights; metres, the object's centroid at z = `distance`."""
         view = look_at(photo, completion, visible, camera)
         candidates = [revolution.fit(view), cuboid.fit(view), inflation.fit(view)]
         best, scores = choose(candidates)
-        return _placed(best, scores, photo, completion, camera, view, distance)
+        try:
+            vertices, faces = make_watertight(best.vertices, best.faces)
+        except BadMesh as error:
+            raise BadMesh(
+                f"{photo.name}: {best.kind} fitted to the object mask: {error}; fix the object mask"
+            ) from error
+        centroid = _centroid(vertices, faces)
+        place = view.to_camera @ centroid
+        scale = distance / place[2]  # fitted at unit depth
+        own = (vertices - centroid) @ best.axes * scale
+        prior = ViewPrior(
+            rotation=view.to_camera @ best.axes,
+            transl=place * scale,
+            starts=view.to_camera @ best.starts,
+            depth_known=best.depth_known,
+        )
+        seen = own @ prior.rotation.T + prior.transl
+        texture, uv = cut_texture(completion.image, completion.amodal_mask, camera, seen)
+        return ObjectMesh(Mesh(own, faces, uv, texture), prior, best.kind, scores, _notes(view, scores))
 
 
-def _placed(
-    candidate: Candidate,
-    scores: dict[str, float],
-    photo: Photo,
-    completion: Completion,
-    camera: Camera,
-    view: View,
-    distance: float,
-) -> ObjectMesh:
-    """The candidate in its own frame, in metres with its centroid at `distance`, textured from the photo."""
-    volume, centroid = _volume_and_centroid(candidate.vertices, candidate.faces)
-    if not np.isfinite(candidate.vertices).all() or volume <= 0:
-        raise BadMesh(f"{photo.name}: the {candidate.kind} fitted to the object mask has no volume; fix the mask")
-    centre = view.to_camera @ centroid
-    scale = distance / centre[2]
-    vertices = (candidate.vertices - centroid) @ candidate.axes * scale
-    prior = ViewPrior(
-        rotation=view.to_camera @ candidate.axes,
-        transl=centre * scale,
-        starts=view.to_camera @ candidate.starts,
-        depth_known=candidate.depth_known,
-    )
-    seen = vertices @ prior.rotation.T + prior.transl
-    texture, uv = cut_texture(completion.image, completion.amodal_mask, camera, seen)
-    return ObjectMesh(
-        mesh=Mesh(vertices=vertices, faces=candidate.faces, uv=uv, texture=texture),
-        prior=prior,
-        kind=candidate.kind,
-        scores=scores,
-        notes=(),
-    )
-
-
-def _volume_and_centroid(vertices: F64, faces: I64) -> tuple[float, F64]:
+def _centroid(vertices: F64, faces: I64) -> F64:
     """Of the solid inside a closed mesh, by the divergence theorem."""
     around = vertices.mean(0)
     a, b, c = (vertices[faces[:, k]] - around for k in range(3))
     volumes = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
-    total = float(volumes.sum())
-    return total, around + (volumes[:, None] * (a + b + c) / 4).sum(0) / (total if total else 1.0)
+    return np.asarray(around + (volumes[:, None] * (a + b + c) / 4).sum(0) / volumes.sum(), dtype=np.float64)
+
+
+def _notes(view: View, scores: dict[str, float]) -> tuple[str, ...]:
+    notes = []
+    if not view.true_edge.all():
+        notes.append("the object is cut by the photo's border: its shape beyond is a guess")
+    first, second = sorted(scores, key=lambda kind: -scores[kind])[:2]
+    if scores[first] - scores[second] < CLOSE_CALL:
+        notes.append(f"{first} and {second} explain the view almost equally well")
+    return tuple(notes)

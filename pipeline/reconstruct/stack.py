@@ -23,7 +23,7 @@ class Stack:
 
     @property
     def deep(self) -> F64:
-        return np.cross(self.axis, self.across)
+        return np.cross(self.axis, self.across).astype(np.float64)
 
     def rings(self, spokes: int) -> F64:
         """(n, spokes, 3) points of the discs' rims."""
@@ -32,7 +32,7 @@ class Stack:
     def spokes(self, count: int) -> F64:
         """(count, 3) unit vectors around the axis."""
         turn = np.linspace(0, 2 * np.pi, count, endpoint=False)[:, None]
-        return np.cos(turn) * self.across + np.sin(turn) * self.deep
+        return np.asarray(np.cos(turn) * self.across + np.sin(turn) * self.deep, dtype=np.float64)
 
 
 def mesh(stack: Stack, spokes: int) -> tuple[F64, I64]:

@@ -18,6 +18,7 @@ from pipeline.types import F64, I64, U8, Camera, Completion, Mask, Photo
 SIZE = 192  # pixels; the side of the square view: contour detail below 1/160 of an object is mask noise
 MARGIN = 0.08  # of the side, on each side of the silhouette
 OVERSAMPLE = 3  # warp finer, then average: no aliasing when the photo is larger than the view
+NEAR = 2.0  # pixels: outlines this close agree
 MIN_PIXELS = 40  # a silhouette smaller than this in the photo has no shape to speak of
 
 
@@ -29,6 +30,7 @@ class View:
     """
 
     mask: Mask  # (S, S) amodal silhouette, one connected piece
+    fine_mask: Mask  # (S * OVERSAMPLE, S * OVERSAMPLE) the same, for thin parts
     known: Mask  # (S, S) inside the photo; beyond its border nothing is known
     original: Mask  # (S, S) the object's own pixels, neither inpainted nor beyond the border
     image: U8  # (S, S, 3)
@@ -42,12 +44,12 @@ class View:
     @cached_property
     def signed_distance(self) -> F64:
         """(S, S) pixels to the silhouette's outline, positive inside."""
-        return _signed_distance(self.mask)
+        return signed_distance(self.mask)
 
     @cached_property
     def contour(self) -> F64:
         """(N, 2) pixels, 160 points evenly along the outline (corners rounded by less than a pixel)."""
-        outline = max(find_contours(np.pad(self.mask, 1).astype(float), 0.5), key=len)[:, ::-1] - 0.5
+        outline = outline_of(self.mask)
         step = np.linalg.norm(np.diff(outline, axis=0), axis=1)
         along = np.concatenate([[0.0], np.cumsum(step)])
         at = np.linspace(0, along[-1], 160, endpoint=False)
@@ -73,12 +75,21 @@ class View:
 
     def project(self, points: F64) -> F64:
         """(..., 3) virtual camera frame -> (..., 2) pixels."""
-        return points[..., :2] / np.maximum(points[..., 2:], 1e-6) * self.focal + SIZE / 2
+        flat = points[..., :2] / np.maximum(points[..., 2:], 1e-6)
+        return np.asarray(flat * self.focal + SIZE / 2, dtype=np.float64)
 
     def iou(self, drawn: Mask) -> float:
         """Overlap of a drawn silhouette with the mask, where the photo can tell."""
         drawn, mask = drawn & self.known, self.mask & self.known
         return float((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+
+    def explained(self, drawn: Mask) -> float:
+        """0..1: how much of both outlines lies on the other one, within about 2 pixels; sharper than IoU."""
+        outline = outline_of(drawn)
+        there = np.abs(sample(signed_distance(drawn), self.contour[self.true_edge]))
+        back = np.abs(sample(self.signed_distance, outline[sample(self.known.astype(np.float64), outline) > 0.99]))
+        agree = [float(np.exp(-np.square(gap / NEAR)).mean()) if len(gap) else 0.0 for gap in (there, back)]
+        return sum(agree) / 2
 
     def draw(self, vertices: F64, faces: I64) -> Mask:
         """(S, S) silhouette of a mesh in the virtual camera frame."""
@@ -103,16 +114,19 @@ def look_at(photo: Photo, completion: Completion, visible: Mask, camera: Camera)
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from the first pixel's centre
     view_to_photo = np.linalg.inv(half) @ camera.K @ to_camera @ np.linalg.inv(K_fine) @ half
 
-    def cut(picture: np.ndarray) -> np.ndarray:
+    def warp(picture: np.ndarray) -> np.ndarray:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpPerspective(picture, view_to_photo, (fine, fine), flags=flags)
-        return np.asarray(cv2.resize(warped, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+        return np.asarray(cv2.warpPerspective(picture, view_to_photo, (fine, fine), flags=flags))
+
+    def cut(picture: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.resize(warp(picture), (SIZE, SIZE), interpolation=cv2.INTER_AREA))
 
     def cut_mask(mask: Mask) -> Mask:
         return np.asarray(cut(mask.astype(np.uint8) * 255) > 127, dtype=np.bool_)
 
     return View(
         mask=_largest_piece(cut_mask(piece)),
+        fine_mask=np.asarray(warp(piece.astype(np.uint8) * 255) > 127, dtype=np.bool_),
         known=cut_mask(np.ones_like(piece)),
         original=cut_mask(visible & piece),
         image=cut(completion.image),
@@ -127,7 +141,16 @@ def sample(field: F64, points: F64) -> F64:
     return np.asarray(map_coordinates(field, [rows, columns], order=1, mode="nearest"))
 
 
-def _signed_distance(mask: Mask) -> F64:
+def outline_of(mask: Mask) -> F64:
+    """(N, 2) pixels along the longest outline of a mask."""
+    outlines: list[F64] = find_contours(np.pad(mask, 1).astype(float), 0.5)  # type: ignore[no-untyped-call]
+    return max(outlines, key=len)[:, ::-1] - 0.5 if outlines else np.zeros((0, 2))
+
+
+def signed_distance(mask: Mask) -> F64:
+    """Pixels to a mask's outline, positive inside; minus infinity of an empty mask is minus its size."""
+    if not mask.any():
+        return np.full(mask.shape, -float(max(mask.shape)))
     inside, outside = distance_transform_edt(mask), distance_transform_edt(~mask)
     return np.where(mask, inside - 0.5, 0.5 - outside)
 

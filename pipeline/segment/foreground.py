@@ -98,5 +98,7 @@ def grabcut_map(image: U8, near: Mask, far: Mask) -> np.ndarray:
     if not near.any() or near.all():
         return near.astype(np.float32)
     cv2.setRNGSeed(0)
-    cv2.grabCut(image[..., ::-1].copy(), labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        image[..., ::-1].copy(), labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK
+    )
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)

@@ -1,7 +1,7 @@
 """The visible hand, guided by its landmarks.
 
-    capsules around the bones -> colours under them, the occluder's dropped -> colour models of hand and rest
-    -> log odds + distance prior -> guided filter -> parts that contain bone
+capsules around the bones -> colours under them, the occluder's dropped -> colour models of hand and rest
+-> log odds + distance prior -> guided filter -> parts that contain bone
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import numpy as np
 
 from pipeline.segment.colour import ColourModel, is_skin, kmeans, subsample
 from pipeline.segment.guided import guided_filter
-from pipeline.segment.scene import PALM, Scene, Skeleton, components, distance_to
+from pipeline.segment.scene import Scene, Skeleton, components, distance_to
 from pipeline.types import F64, Mask
 
 CORE = 0.5  # width of the capsules that are flesh if they are visible at all
 WIDE = 1.1  # width of the capsules that hold the whole hand
 FALLOFF = 0.02  # metres over which the distance prior loses one unit
 WRIST_REACH = 0.025  # metres around wrist and thumb root that hardly any object covers
+ROOT = (0, 1, 17, 5, 2)  # joints at the root of the hand, the surest first; close-ups cut some off
+FOREGROUND = 0.5
 LIKE_HUE = 16.0  # Lab units in the (a, b) plane between skin in light and skin in shadow
+DEEPEST_SHADOW = 0.4  # of the lightness of the root's skin
 ANY_COLOUR = -11.0  # log density of a colour seen nowhere else: uniform over Lab; hand beyond 3.6 sigma is not hand
 MIN_SHARE = 0.03  # of the core's pixels, for a colour to count
 PART_SHARE = 0.04  # of the largest part's bone pixels, for a part to be kept
@@ -40,7 +43,8 @@ def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | N
     core, wide = hand.capsules(scene.shape, CORE), hand.capsules(scene.shape, WIDE)
     distance = distance_to(wide) / (FALLOFF * hand.metre)
     front = maps.max(0)
-    own, occluder = _split_core(scene, hand, core, front)
+    object_only = _object_only(hand, core, maps)
+    own, occluder = _split_core(scene, hand, core & (object_only < 0.5), front)
     rest = [_rest(scene, hand, distance, front), occluder]
     if held is not None:
         rest.append(subsample(scene.lab[held]))
@@ -50,7 +54,7 @@ def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | N
     if sure.sum() > 300:  # once more, with the colours of the whole hand instead of its bones
         colour = _log_odds(scene, ColourModel.fit(scene.lab[sure], 4), rest_model)
     score = colour + np.where(core, 1.0, 0.0) + 1.0 - 1.3 * np.minimum(distance, 5)
-    score -= 2.0 * _object_only(hand, core, maps)
+    score -= 2.0 * object_only
     if sure.any() and (seen := float(front[sure].mean())) > 0.6:  # the maps do show this hand: believe their edge
         score -= 4.0 * seen * (1 - front)
     smooth = guided_filter(scene.image, np.clip(score, -4, 4), max(2, round(0.006 * hand.metre)))
@@ -115,7 +119,7 @@ def _split_core(scene: Scene, hand: Skeleton, core: Mask, foreground: np.ndarray
     rooted = skin & (root > 0.1)
     if rooted.any():
         gap = np.linalg.norm(centres[:, None, 1:] - centres[None, rooted, 1:], axis=-1).min(1)
-        skin &= gap < LIKE_HUE
+        skin &= (gap < LIKE_HUE) & (centres[:, 0] > DEEPEST_SHADOW * centres[rooted, 0].min())
     kept = skin | (root > 0.4) if share[skin].sum() > 0.2 else (root > 0.2) | (share >= 0.35 * share.max())
     return samples[kept[labels]], samples[~kept[labels]]
 
@@ -133,16 +137,12 @@ def _object_only(hand: Skeleton, core: Mask, maps: np.ndarray) -> np.ndarray:
     Such a map leaves the root of the hand out; what it holds under the bones is then the object.
     """
     votes = np.zeros(core.shape)
-    if not len(maps):
-        return votes
     height, width = core.shape
-    root = np.round(hand.keypoints[list(PALM[:2])]).astype(int)
-    inside = root[(root >= 0).all(1) & (root[:, 0] < width) & (root[:, 1] < height)]
-    if not len(inside):
+    root = np.round(hand.keypoints[list(ROOT)]).astype(int)
+    x, y = root[(root >= 0).all(1) & (root[:, 0] < width) & (root[:, 1] < height)][:2].T
+    if not len(x):
         return votes
     for m in maps:
-        covers = m[core].mean()
-        at_root = m[inside[:, 1], inside[:, 0]].max()
-        if at_root < 0.2 and covers < 0.6 and (m > 0.5).mean() > 0.01:
+        if m[y, x].max() < 0.2 and m[core].mean() < 0.85 and (m > FOREGROUND).mean() > 0.01:
             votes = np.maximum(votes, m)
     return votes

@@ -1,11 +1,13 @@
 """The `cpu` recipe's segmenter: foreground network, hand landmarks and colours. Runs without the network too.
 
-    photo -> scene (640 px) -> foreground maps --+--> hand evidence -> forearm -> hand mask --+
-                                                 |                                            +-> object
-                                                 +--> second round, knowing the object <------+
+photo -> scene (640 px) -> foreground maps --+--> hand evidence -> forearm -> hand mask --+
+                                             |                                            +-> object
+                                             +--> second round, knowing the object <------+
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -64,8 +66,11 @@ def _one_round(scene: Scene, maps: np.ndarray, held: list[Mask | None]) -> list[
     front = maps.max(0)
     evidence = [hand_evidence(scene, h, maps, known) for h, known in zip(scene.hands, held, strict=True)]
     arms = [find_forearm(scene, h, e, front) for h, e in zip(scene.hands, evidence, strict=True)]
-    hands = [cut_hand(e, a.side) for e, a in zip(evidence, arms, strict=True)]
-    taken = np.asarray(np.any([*hands, *(a.mask for a in arms)], axis=0))
+    nearest = np.argmax([e.score for e in evidence], axis=0)  # a pixel belongs to one hand
+    hands = [cut_hand(e, a.side | (nearest != i)) for i, (e, a) in enumerate(zip(evidence, arms, strict=True))]
+    skin = np.asarray(np.any(hands, axis=0))
+    arms = [replace(a, mask=a.mask & ~skin) for a in arms]
+    taken = np.asarray(np.any([skin, *(a.mask for a in arms)], axis=0))
     return [_masks(scene, i, hands[i], arms[i], taken, maps) for i in range(len(hands))]
 
 

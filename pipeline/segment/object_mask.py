@@ -1,8 +1,8 @@
 """The held object: what stands out, is neither hand nor forearm, and touches the hand.
 
-    foreground maps - hands - forearms -> components whose contour is adjacent to the hand's (METHOD 1.1)
-    no such component -> GrabCut from the space between the fingers
-    several readings -> the one whose contour lies best on the picture's edges
+foreground maps - hands - forearms -> components whose contour is adjacent to the hand's (METHOD 1.1)
+no such component -> GrabCut from the space between the fingers
+several readings -> the one whose contour lies best on the picture's edges
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.segment.hand_mask import HandEvidence, beyond_wrist
+from pipeline.segment.foreground import grabcut_map
+from pipeline.segment.hand_mask import FOREGROUND, HandEvidence, beyond_wrist
 from pipeline.segment.scene import Scene, Skeleton, components, count, dilate, distance_to, opened
 from pipeline.types import F64, Mask
 
@@ -21,7 +22,9 @@ THINNEST = 0.0025  # metres; what is thinner is a seam between hand and backgrou
 MOST_PARTS = 6
 JOIN_LOSS = 0.045  # of quality that a further part may cost
 JOINED_SOLID = 0.75  # least solidity of an object in parts
-NECK = 0.008  # metres; a stricter reading cuts what hangs on by less than twice this
+POOR = 0.7  # quality below which the maps are not believed to show the object
+SEEDED_EDGE = 0.45  # least edge strength under the contour of what GrabCut finds
+SEEDED_REACH = 0.1  # metres beyond hand and keypoints
 PART_SHARE = 0.04  # of the largest part's area, for a further part (beyond a finger) to be kept
 SMALLEST = 0.0006  # square metres; less is not an object but a rest of the hand
 ARM_HALF_WIDTH = 0.035  # metres at the wrist
@@ -29,7 +32,6 @@ ARM_SPREAD = 0.2  # metres of half width per metre of forearm, for sleeves and p
 ARM_LENGTH = 0.25  # metres of forearm looked at to find its direction
 ARM_ANGLES = np.radians(np.arange(-75, 76, 15))
 ARM_TURN_COST = 0.2  # of the strip's coverage, per radian away from the palm's axis
-FOREGROUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
     cone = (along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0))
     side = beyond_wrist(scene, hand, direction) & cone
     mask = side & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
-    labels, areas = components(opened(mask, THINNEST * hand.metre))
+    labels, _ = components(opened(mask, THINNEST * hand.metre))
     near = (along < 0.04) & (labels > 0)
     touching = np.unique(labels[near])
     return Forearm(direction, np.isin(labels, touching[touching > 0]), side)
@@ -69,7 +71,7 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
 
 def contour_filter(parts: Mask, hand: Mask, reach: float) -> Mask:
     """`parts` without the components whose contour is farther than `reach` pixels from the hand's (METHOD 1.1)."""
-    labels, areas = components(parts)
+    labels, _ = components(parts)
     near = distance_to(hand) <= reach
     touching = np.unique(labels[near & (labels > 0)])
     return np.asarray(np.isin(labels, touching) & (labels > 0))
@@ -98,32 +100,56 @@ class Grasp:
 def choose_object(scene: Scene, grasp: Grasp, maps: np.ndarray) -> tuple[Mask, float]:
     """The best reading of the held object and its quality in 0..1; an empty mask and 0 when nothing is held."""
     edges = edge_strength(scene)
-    import os
     readings = [_held_parts(c, grasp, edges) for c in _candidates(grasp, maps)]
-    readings = [r for r in readings if count(r) >= SMALLEST * grasp.metre**2]
+    if not readings or max(r.quality for r in readings) < POOR:
+        seeded = _held_parts(_seeded(scene, grasp), grasp, edges)
+        if seeded.mask.any() and contour_strength(seeded.mask, grasp, edges) > SEEDED_EDGE:
+            readings.append(seeded)
+    readings = [r for r in readings if count(r.mask) >= SMALLEST * grasp.metre**2]
     if not readings:
         return np.zeros(scene.shape, dtype=bool), 0.0
-    agreement = [np.mean([_iou(r, other) for other in readings]) for r in readings]
-    scores = [quality(r, grasp, edges) + 0.2 * float(a) for r, a in zip(readings, agreement, strict=True)]
-    best = int(np.argmax(scores))
-    if os.environ.get('DBG'): print([round(x,2) for x in scores])
-    return readings[best], scores[best] / 1.2
+    largest = max(count(r.mask) for r in readings)
+    scores = []
+    for r in readings:
+        agreement = float(np.mean([_iou(r.mask, other.mask) for other in readings]))
+        scores.append(r.quality + 0.1 * agreement + 0.15 * np.sqrt(count(r.mask) / largest))
+    best = readings[int(np.argmax(scores))]
+    return best.mask, best.quality
 
 
 def _candidates(grasp: Grasp, maps: np.ndarray) -> list[Mask]:
     """Readings of the foreground maps (N, h, w): each map alone, their mean, their maximum at two levels."""
     front = maps.max(0)
-    shared = maps.mean(0) > FOREGROUND
+    readings = [front > FOREGROUND, front > 0.6 * FOREGROUND, maps.mean(0) > FOREGROUND, *(maps > FOREGROUND)]
     free = ~dilate(grasp.taken, 1)
-    readings = [front > FOREGROUND, front > 0.6 * FOREGROUND, shared, *(maps > FOREGROUND)]
-    fine = [opened(r & free, THINNEST * grasp.metre) for r in readings]
-    return [*fine, *(opened(r & free, NECK * grasp.metre) for r in (front > FOREGROUND, shared))]
+    return [opened(r & free, THINNEST * grasp.metre) for r in readings]
 
 
-def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Mask:
+def _seeded(scene: Scene, grasp: Grasp) -> Mask:
+    """What has the colours of the space between the fingers, by GrabCut: for objects that do not stand out.
+
+    What runs on beyond the hand's reach is background seen between the fingers.
+    """
+    away = distance_to(grasp.between | grasp.hand)
+    cut = grabcut_map(scene.image, grasp.between & ~grasp.rim, (away > SEEDED_REACH * grasp.metre) | grasp.taken) > 0
+    cut = opened(cut & ~dilate(grasp.taken, 1), 2 * THINNEST * grasp.metre)
+    labels, _ = components(cut)
+    limit = cut & (away > SEEDED_REACH * grasp.metre - 3)
+    return cut & ~np.isin(labels, np.unique(labels[limit]))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of the held object."""
+
+    mask: Mask
+    quality: float
+
+
+def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Reading:
     """The parts of a candidate that one hand holds as one object.
 
-    Contour filter first; then, from the best part on, those that make a better object together: fingers may
+    Contour filter first; then, from the best part on, those that make as good an object together: fingers may
     divide an object, but the hull over its parts then holds little else.
     """
     labels, areas = components(contour_filter(candidate, grasp.hand, ADJACENT * grasp.metre))
@@ -134,15 +160,15 @@ def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Mask:
         if areas[i] >= max(1.0, PART_SHARE * areas.max()) and count(part & to_arm) <= count(part & to_hand):
             parts.append(part)
     if not parts:
-        return np.zeros_like(candidate)
-    alone = [quality(p, grasp, edges) * min(1.0, 3 * count(p) / areas.max()) for p in parts]
-    first = int(np.argmax(alone))
-    held, score = parts[first], quality(parts[first], grasp, edges)
+        return Reading(np.zeros_like(candidate), 0.0)
+    alone = [quality(p, grasp, edges) for p in parts]
+    first = int(np.argmax([q * min(1.0, 3 * count(p) / areas.max()) for p, q in zip(parts, alone, strict=True)]))
+    held, score = parts[first], alone[first]
     for part in parts[:first] + parts[first + 1 :]:
         joined = quality(held | part, grasp, edges)
         if joined > score - JOIN_LOSS and solidity(held | part, grasp) > JOINED_SOLID:
-            held, score = held | part, joined
-    return held
+            held, score = held | part, max(score, joined)
+    return Reading(held, score)
 
 
 def _iou(a: Mask, b: Mask) -> float:
@@ -157,16 +183,17 @@ def solidity(obj: Mask, grasp: Grasp) -> float:
     return count(obj) / max(1, count((hull > 0) & ~(grasp.taken & ~obj)))
 
 
-def quality(obj: Mask, grasp: Grasp, edges: np.ndarray) -> float:
-    """How well a mask reads as one held object: on the picture's edges, compact, between the fingers. 0..1."""
+def contour_strength(obj: Mask, grasp: Grasp, edges: np.ndarray) -> float:
+    """Mean edge strength, 0..1, under the object's contour where neither hand, arm nor the photo's end makes it."""
     contours, _ = cv2.findContours(obj.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return 0.0
-    points = np.concatenate(contours)[:, 0]
-    x, y = points[:, 0], points[:, 1]
+    x, y = np.concatenate(contours)[:, 0].T
     free = (x > 1) & (y > 1) & (x < obj.shape[1] - 2) & (y < obj.shape[0] - 2)
     free &= ~grasp.rim[y, x]
-    edge = float(edges[y[free], x[free]].mean()) if free.sum() > 10 else 0.5
+    return float(edges[y[free], x[free]].mean()) if count(free) > 10 else 0.5
+
+
+def quality(obj: Mask, grasp: Grasp, edges: np.ndarray) -> float:
+    """How well a mask reads as one held object: on the picture's edges, compact, between the fingers. 0..1."""
     gap = grasp.between & ~grasp.taken
     held = count(obj & gap) / count(gap) if gap.any() else 0.5
-    return 0.4 * edge + 0.4 * solidity(obj, grasp) + 0.2 * held
+    return 0.4 * contour_strength(obj, grasp, edges) + 0.4 * solidity(obj, grasp) + 0.2 * held

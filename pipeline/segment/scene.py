@@ -75,9 +75,10 @@ class Scene:
         """The photo scaled, up or down, to WORK_SIDE, and the skeletons of its hands."""
         scale = WORK_SIDE / max(photo.size)
         size = (max(1, round(photo.size[1] * scale)), max(1, round(photo.size[0] * scale)))
-        image = cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        image = np.asarray(cv2.resize(photo.image, size, interpolation=method), dtype=np.uint8)
         hands = tuple(_skeleton(d, scale) for d in detections)
-        return cls(np.asarray(image), to_lab(image), scale, hands)
+        return cls(image, to_lab(image), scale, hands)
 
 
 def _skeleton(detection: HandDetection, scale: float) -> Skeleton:

@@ -1,13 +1,14 @@
 """The use cases, on real rows and bytes, with a pipeline that answers at once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import text
 
 from annotator import overview, service
 from annotator.errors import BadRequest, WorkspaceError
@@ -17,11 +18,28 @@ from annotator.reviewing import Change
 from annotator.workspace import Workspace
 from db.errors import NotFound
 from db.repositories import Pairs, Photos, Reviews, Revisions
+from db.session import Database
 from pipeline.errors import BadEdit, EmptyMask, MissingWeights, PipelineError
 from pipeline.recipe import Recipe
 from pipeline.types import Reconstruction
 
 PhotoMaker = Callable[..., Path]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def workspace(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A workspace on each engine."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_server")
+        server = Database(url)
+        with server.write() as session:
+            session.execute(text("DROP SCHEMA public CASCADE"))
+            session.execute(text("CREATE SCHEMA public"))
+        server.dispose()
+        monkeypatch.setenv("HOI_DATABASE_URL", url)
+    made = Workspace.create(tmp_path / "workspace")
+    yield made
+    made.close()
 
 
 def ingest(workspace: Workspace, *paths: Path, **options: Any) -> service.Ingested:
@@ -225,6 +243,16 @@ def test_pairs_that_are_not_found_again_are_retired(workspace: Workspace, photo:
     assert [entry["revision"] for entry in overview.pairs(workspace)] == [1, 1]
 
 
+def test_retry_takes_what_failed(workspace: Workspace, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fake_pipeline
+
+    ingest(workspace, photo("a.png", 1), photo("bug.png", 2))
+    assert len(preannotate(workspace).failed) == 1
+    monkeypatch.setattr(fake_pipeline, "_misbehave", lambda name: None)
+    done = preannotate(workspace, retry=True)
+    assert (done.photos, len(done.published), done.failed) == (1, 1, [])
+
+
 def test_limit_takes_the_first_ones(workspace: Workspace, photo: PhotoMaker) -> None:
     ingest(workspace, *(photo(f"{shade}.png", shade) for shade in range(3)))
     assert preannotate(workspace, limit=2).photos == 2
@@ -242,7 +270,7 @@ def test_missing_weights_stop_the_batch_and_fail_no_photo(workspace: Workspace, 
 def test_two_workspaces_give_the_same_revisions(tmp_path: Path, photo: PhotoMaker) -> None:
     digests = set()
     for name in ("one", "two"):
-        workspace = Workspace.create(tmp_path / name)
+        workspace = Workspace.create(tmp_path / name, database_url=f"sqlite:///{tmp_path}/{name}.sqlite")
         ingest(workspace, photo("a.png", 1), photo("six.png", 2))
         preannotate(workspace)
         digests.add(overview.digest(workspace))

@@ -141,6 +141,15 @@ def test_an_open_sheet_feels_its_border():
     assert torch.allclose(points.grad, torch.tensor([[-15.0, -20], [15, -20], [15, 20], [-15, 20]]), atol=0.5)
 
 
+def test_a_mesh_outside_the_image_has_no_gradient():
+    verts, faces = sphere(2)
+    points = torch.tensor(project(verts, K) + 1000, requires_grad=True)
+    mask = silhouette(points, torch.from_numpy(faces), H, W)
+    mask.sum().backward()
+    assert not mask.any()
+    assert not points.grad.any()
+
+
 def test_topology_cache_follows_the_tensor_not_its_address():
     points = torch.tensor([[10.0, 10], [40, 10], [10, 40], [90, 60], [60, 60], [90, 90]])
     for corners in ([0, 1, 2], [3, 4, 5]) * 3:
