@@ -12,7 +12,7 @@ from db.blobs import BlobStore
 from db.models import Photo as PhotoRow
 from db.models import Revision
 from pipeline.photo import read_photo
-from pipeline.types import Photo, Reconstruction
+from pipeline.types import PARTS, Photo, Reconstruction
 
 SAME_PICTURE = 6  # bits two perceptual hashes of the same picture may differ in
 RECONSTRUCTION = "reconstruction"  # the role of the artifact that holds everything
@@ -50,7 +50,7 @@ def columns(made: Reconstruction) -> dict[str, Any]:
             "touching": made.contacts.touching,
             "front_px": made.contacts.front.sum(),
             "back_px": made.contacts.back.sum(),
-            "closest_mm": 1000 * made.contacts.distance.min(initial=math.inf),
+            "gap_mm": gaps_mm(made),
         },
         "metrics": made.metrics,
         "diagnostics": made.diagnostics,
@@ -59,6 +59,14 @@ def columns(made: Reconstruction) -> dict[str, Any]:
     }
     row: dict[str, Any] = jsonable(figures)
     return row
+
+
+def gaps_mm(made: Reconstruction) -> dict[str, float]:
+    """How far each part's contact zone is from the object, in millimetres; negative inside it."""
+    from pipeline.hand_model import load_hand
+
+    model = load_hand(made.hand.side)
+    return {part: 1000 * float(made.contacts.distance[model.zone_vertices(part)].min()) for part in PARTS}
 
 
 def jsonable(value: Any) -> Any:

@@ -252,7 +252,13 @@ def fix(
             now = publish(session, pair, answer, chosen, "review", expected=seen.number)
         changed = {key: (seen.metrics.get(key), value) for key, value in now.metrics.items()}
         return Fixed(
-            pair.public_id, seen.number, now.number, answer.reused, answer.seconds, changed, _unmet(everything, now)
+            pair.public_id,
+            seen.number,
+            now.number,
+            answer.reused,
+            answer.seconds,
+            changed,
+            _unmet(everything, seen, now),
         )
 
 
@@ -270,13 +276,15 @@ def _recipe_of(workspace: Workspace, revision: Revision, given: str | None) -> R
     return Recipe.load(revision.recipe)
 
 
-def _unmet(edits: dict[str, Any], revision: Revision) -> tuple[str, ...]:
-    """What a reviewer asked of the parts of the hand and the new revision does not show."""
-    touching = revision.contacts["touching"]
-    missing = [f"{part} does not touch the object" for part in edits.get("touching", ()) if part not in touching]
-    return (
-        *missing,
-        *(f"{part} still touches the object" for part in edits.get("not_touching", ()) if part in touching),
+def _unmet(edits: dict[str, Any], before: Revision, now: Revision) -> tuple[str, ...]:
+    """What a reviewer asked of the parts of the hand and the new revision does not show, and by how much."""
+    touching = now.contacts["touching"]
+    failed = [(part, "does not touch") for part in edits.get("touching", ()) if part not in touching]
+    failed += [(part, "still touches") for part in edits.get("not_touching", ()) if part in touching]
+    gap, gap_before = now.contacts["gap_mm"], before.contacts["gap_mm"]
+    return tuple(
+        f"{part} {verb} the object: {gap[part]:.1f} mm from it, {gap_before[part]:.1f} mm before"
+        for part, verb in failed
     )
 
 

@@ -29,7 +29,7 @@ def encode(value: Any) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in sorted(arrays):
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.save(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
             _write(archive, name + ".npy", member.getvalue())
         _write(archive, "tree.json", text.encode())
     return out.getvalue()
@@ -40,7 +40,7 @@ def decode(kind: type[T], data: bytes) -> T:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         tree = json.loads(archive.read("tree.json"))
         arrays = {
-            name[:-4]: np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+            name[:-4]: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
             for name in archive.namelist()
             if name.endswith(".npy")
         }

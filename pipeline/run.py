@@ -324,8 +324,9 @@ def _optimise(
     hand_verts, hand_joints = model.posed(refined.hand)
     pose = aligned.object_pose
     object_verts = pose.scale * item.mesh.vertices @ pose.rotation.T + pose.transl
-    front = view.expand(aligned.front, masks.hand.shape) if edits.contact_front is None else edits.contact_front
-    back = view.expand(aligned.back, masks.hand.shape) if edits.contact_back is None else edits.contact_back
+    photo_size = run.photo.size
+    front = view.expand(aligned.front, photo_size) if edits.contact_front is None else edits.contact_front
+    back = view.expand(aligned.back, photo_size) if edits.contact_back is None else edits.contact_back
     marked = run.recipe.stage("assess")
     assessment = run.stage(
         "assess",

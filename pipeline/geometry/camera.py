@@ -10,7 +10,7 @@ import torch
 
 from pipeline.types import Camera, Photo
 
-FOV_PRIOR_DEG = 50.0  # vertical-or-horizontal field of view of the longer side when EXIF is silent (a phone's main lens)
+FOV_PRIOR_DEG = 50.0  # of the longer side, when EXIF is silent: between a main lens (65) and a portrait lens (40)
 
 Points = TypeVar("Points", np.ndarray, torch.Tensor)
 

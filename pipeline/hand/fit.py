@@ -30,18 +30,18 @@ from pipeline.types import F64, Camera, HandDetection, HandEstimate, HandPose, M
 
 SIDES: tuple[Side, ...] = ("right", "left")
 # What one unit of cost is worth: the error each kind of evidence usually has.
-SIGMA_2D = 0.015  # of the hand's extent in the picture
+SIGMA_2D = 0.010  # of the hand's extent in the picture
 SIGMA_2D_PERSON = 0.006  # the same for keypoints a person placed
-SIGMA_3D = (0.006, 0.006, 0.012)  # metres; the network knows depth half as well
+SIGMA_3D = (0.006, 0.006, 0.009)  # metres; the network knows depth less well
 SIGMA_LIMIT = 0.08  # radians beyond a joint's range
 SIGMA_SIZE = 0.25  # log of the 3D shape's scale against the model's
 SIGMA_MASK = 0.03  # of the hand's extent
 OUTLIER = 3.0  # sigmas from which an error counts linearly
-WEIGHT_GRASP = 0.5  # of the squared whitened grasp coefficients
+WEIGHT_GRASP = 0.25  # of the squared whitened grasp coefficients
 WEIGHT_BETAS = 4.0
-WEIGHT_MASK = 10.0
-COST_INSIDE_OUT = 4.0  # of taking the 3D shape's depths the wrong way round
-COST_DISBELIEF = 25.0  # per unit of log-probability against the detector's side
+WEIGHT_MASK = 150.0
+COST_INSIDE_OUT = 5.0  # of taking the 3D shape's depths the wrong way round
+COST_DISBELIEF = 30.0  # per unit of log-probability against the detector's side
 MASK_POINTS = 160
 INSIDE_OUT = np.array([1.0, 1.0, -1.0])
 # The unknowns, one vector: rotation, whitened coefficients of the model's grasp components, shape, metres, and

@@ -26,7 +26,7 @@ OPEN_HAND = "open-hand"
 MANO_TO_OPENPOSE = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 
 
-class HandModel(torch.nn.Module):
+class HandModel(torch.nn.Module):  # type: ignore[misc]
     """A posable hand of one side. Parameters are absolute axis-angle (flat_hand_mean=True), metres."""
 
     def __init__(self, path: Path, side: Side, name: str) -> None:

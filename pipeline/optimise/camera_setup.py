@@ -61,7 +61,7 @@ def camera_setup(item: ObjectMesh, view: View, settings: dict[str, Any]) -> Came
 class _Search:
     def __init__(self, item: ObjectMesh, view: View, lr: float, stop: float) -> None:
         self.vertices = torch.as_tensor(item.mesh.vertices, dtype=torch.float32)
-        self.topology = Topology(torch.as_tensor(item.mesh.faces))
+        self.topology = Topology(torch.as_tensor(item.mesh.faces), self.vertices)
         self.view, self.lr, self.stop = view, lr, stop
         self.transport = Sinkhorn(view.amodal)
 
@@ -97,4 +97,4 @@ class _Search:
 def _orthonormal(rotation: F64) -> F64:
     """The nearest rotation matrix: float32 products drift by 1e-7."""
     u, _, vt = np.linalg.svd(rotation)
-    return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    return np.asarray(u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt)

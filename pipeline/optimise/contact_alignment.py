@@ -104,6 +104,8 @@ def contact_alignment(
     registration_at = set(settings["registration_at"])
     visible_target = view.hand * (1 - view.object)
     figures: dict[str, float] = {}
+    front: Mask
+    back: Mask
     scale, front, back = object_pose.scale, np.zeros(view.shape, bool), np.zeros(view.shape, bool)
     for step in range(settings["alignment_steps"] + 1):
         verts, joints = hand.forward()
@@ -188,7 +190,9 @@ def _contact_points(
     back: Mask,
 ) -> list[tuple[bool, F64, F64]]:
     """Per contact region that is large enough: whether the hand is in front, and points (N, 3) on the object at
-    scale 1 and on palmar skin, paired by ray. The object's nearest surface and nearest palmar skin in front, the farthest of both at the back."""
+    scale 1 and on palmar skin, paired by ray: the object's nearest surface and nearest palmar skin in front, the
+    farthest of both at the back.
+    """
     placed = item.mesh.vertices @ object_pose.rotation.T + object_pose.transl
     height, width = view.shape
     object_depth, _, _ = depth_layers(placed, item.mesh.faces, view.camera.K, height, width, k=4)

@@ -241,4 +241,4 @@ def _relabelled(other: Box, box: Box) -> F64:
     rotation = rotation * np.where((rotation * box.rotation).sum(0) < 0, -1.0, 1.0)
     if np.linalg.det(rotation) < 0:
         rotation[:, int(np.abs((rotation * box.rotation).sum(0)).argmin())] *= -1
-    return rotation
+    return np.asarray(rotation, dtype=np.float64)

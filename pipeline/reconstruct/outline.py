@@ -97,7 +97,7 @@ def carton_prior(rotation, log_sides):  # type: ignore[no-untyped-def]
     out = np.empty(3)
     out[0] = (short - middle - THIN_PRIOR) / THIN_SPREAD
     out[1] = max(0.0, FLATTEST - (depth - min(a, b))) / 0.15
-    out[2] = max(0.0, depth - min(a, b) - DEEPEST) / 0.35
+    out[2] = max(0.0, depth - min(a, b) - DEEPEST) / 0.25
     return out
 
 

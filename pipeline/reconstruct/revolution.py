@@ -28,7 +28,8 @@ LOOKED_AT = 10  # explanations of the outline that are compared with the picture
 CLEARLY_WORSE = 0.10  # mirror IoU below the best axis'
 SIMPLE_GAIN = 0.075  # a solid of few parameters may fit so much worse than a free profile
 FLAT_GAIN, TILT_COST, FOLD_GAIN, LONG_GAIN, RIM_GAIN, SHADING_GAIN = 0.06, 0.0006, 0.5, 0.02, 0.02, 0.1
-OUTLINE_GAIN = 0.1
+OUTLINE_GAIN, STEP_COST = 0.1, 0.08
+DISC, DISC_COST = 0.45, 0.06  # length over diameter below which a tilted plate needs better evidence than a long fruit
 
 
 def fit(view: View) -> Candidate:
@@ -56,6 +57,8 @@ def _outline_score(view: View, solid: Solid) -> float:
         view.iou(drawn)
         + OUTLINE_GAIN * view.explained(drawn)
         + LONG_GAIN * np.log(np.clip(elongation(view.mask, solid.axis.angle), 0.5, 3))
+        - DISC_COST * max(0.0, float(np.log(DISC / solid.stack.slenderness)))
+        - STEP_COST * solid.stack.steps
         - TILT_COST * abs(np.rad2deg(solid.tilt))
     )
 
@@ -154,6 +157,8 @@ def _candidate(view: View, solid: Solid) -> Candidate:
             "rim": max(0.0, rim(view, stack)),
             "shading": shading(view, visible_normals(view, vertices, faces)),
             "bulge": _bulge(stack, tilt),
+            "steps": stack.steps,
+            "slenderness": stack.slenderness,
         },
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.types import F64, I64
 
 MESH_RINGS, MESH_SPOKES = 52, 52  # of the final mesh: 5400 faces
+STEEP = 1.5  # slope of a profile; the shoulders of bottles stay below
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,18 @@ class Stack:
     across: F64  # (3,) unit, in the picture's plane
     along: F64  # (n,) position of each disc
     radius: F64  # (n,)
+
+    @property
+    def slenderness(self) -> float:
+        """Length over largest diameter."""
+        return float(np.ptp(self.along) / (2 * self.radius.max()))
+
+    @property
+    def steps(self) -> float:
+        """How much the radius jumps between the ends, in largest radii: 0 for what a lathe usually makes."""
+        inner = slice(len(self.radius) // 12, -(len(self.radius) // 12) or None)
+        jumps = np.abs(np.diff(self.radius[inner])) - STEEP * np.diff(self.along[inner])
+        return float(np.maximum(jumps, 0).sum() / self.radius.max())
 
     @property
     def deep(self) -> F64:

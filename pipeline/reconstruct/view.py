@@ -7,7 +7,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import map_coordinates
 from skimage.measure import find_contours
 
 from pipeline.errors import EmptyMask
@@ -151,8 +151,10 @@ def signed_distance(mask: Mask) -> F64:
     """Pixels to a mask's outline, positive inside; minus infinity of an empty mask is minus its size."""
     if not mask.any():
         return np.full(mask.shape, -float(max(mask.shape)))
-    inside, outside = distance_transform_edt(mask), distance_transform_edt(~mask)
-    return np.where(mask, inside - 0.5, 0.5 - outside)
+    inside, outside = (
+        cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (mask, ~mask)
+    )
+    return np.where(mask, inside - 0.5, 0.5 - outside).astype(np.float64)
 
 
 def _largest_piece(mask: Mask) -> Mask:

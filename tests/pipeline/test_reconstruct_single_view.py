@@ -82,7 +82,7 @@ SOLIDS = {
 def solved(name: str) -> tuple[Scene, ObjectMesh]:
     make, rotation, _ = SOLIDS[name]
     scene = render(make(), rotation)
-    photo, completion, camera, verts = scene
+    photo, completion, camera, _ = scene
     return scene, SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
 
 
@@ -118,7 +118,8 @@ def test_every_mesh_is_closed_outward_small_and_textured(name: str) -> None:
     assert len(mesh.faces) <= 6000
     assert np.isfinite(mesh.vertices).all()
     assert mesh.uv.shape == (len(mesh.vertices), 2)
-    assert (mesh.uv >= 0).all() and (mesh.uv <= 1).all()
+    assert mesh.uv.min() >= 0
+    assert mesh.uv.max() <= 1
     assert max(mesh.texture.shape[:2]) <= 512
     assert mesh.texture.min() > 40, "the background (30) must not leak into the texture"
 
@@ -175,10 +176,9 @@ def test_the_same_view_gives_the_same_bytes() -> None:
     assert again.scores == first.scores
 
 
-@pytest.mark.parametrize(
-    ("make", "kind"), [(cylinder, "revolution"), (lambda: trimesh.creation.box([0.08, 0.12, 0.06]), "cuboid")]
-)
-def test_the_photos_border_is_no_edge_of_the_object(make, kind: str) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("name", ["can", "box-yaw-20"])
+def test_the_photos_border_is_no_edge_of_the_object(name: str) -> None:
+    make, _, kind = SOLIDS[name]
     photo, completion, camera, _ = render(make(), turn("z", 60) @ turn("x", 20) @ turn("y", 30), shift=(0.2, 0.0))
     assert completion.amodal_mask[:, -1].any()
     found = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
@@ -188,19 +188,13 @@ def test_the_photos_border_is_no_edge_of_the_object(make, kind: str) -> None:  #
     assert any("border" in note for note in found.notes)
 
 
-def test_a_flat_board_without_shading_stays_thin() -> None:
-    star = np.array(
-        [
-            [r * np.cos(t), r * np.sin(t)]
-            for t, r in zip(np.linspace(0, 2 * np.pi, 10, endpoint=False), [0.07, 0.03] * 5, strict=True)
-        ]
-    )
-    outline = trimesh.path.polygons.Polygon(star)
-    board = trimesh.creation.extrude_polygon(outline, 0.004)
+def test_a_flat_cross_without_shading_stays_thin() -> None:
+    bars = [trimesh.creation.box([0.14, 0.05, 0.004]), trimesh.creation.box([0.05, 0.14, 0.004])]
+    board = trimesh.util.concatenate(bars)
     photo, completion, camera, _ = render(board, np.eye(3))
     found = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
     assert found.kind == "inflation"
-    assert np.ptp(placed(found)[:, 2]) < 0.035  # the star's core is 60 mm wide
+    assert np.ptp(placed(found)[:, 2]) < 0.045  # a round one would be as deep as its core, 70 mm across, is wide
 
 
 def test_an_empty_mask_is_an_error_that_names_the_photo() -> None:
