@@ -17,7 +17,7 @@ from annotator.errors import BadRequest
 from annotator.ingestion import Ingested, ingest
 from annotator.progress import Progress
 from annotator.publishing import publish, publish_answer, retire
-from annotator.records import load_photo, load_reconstruction, near_duplicates, provenance, without_name
+from annotator.records import jsonable, load_photo, load_reconstruction, near_duplicates, provenance, without_name
 from annotator.reviewing import Change, fingerprint, merged, to_edits
 from annotator.workspace import Workspace
 from db.models import Export, Pair, PairStatus, Photo, PhotoStatus, Review, Revision, Verdict
@@ -25,6 +25,7 @@ from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revision
 from exports.base import ExportSummary, Record, get_format
 from pipeline.errors import PipelineError
 from pipeline.recipe import Recipe, UnknownRecipe
+from pipeline.types import Edits, Reconstruction
 
 __all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_review"]
 
@@ -203,7 +204,7 @@ class Fixed:
     revision: int  # the newest one now; equal to `before` when the edits change nothing
     reused: tuple[str, ...]  # stages the cache answered
     seconds: dict[str, float]
-    metrics: dict[str, tuple[float | None, float | None]]  # before, after
+    metrics: dict[str, tuple[float | None, float | None]]  # before, after; how well the edits are met among them
     unmet: tuple[str, ...]  # what was asked for and could not be done
 
 
@@ -220,6 +221,8 @@ def fix(
 
     Only the stages an edit invalidates are run again. Nothing is recorded when the edits cannot be carried out.
     """
+    from pipeline.codec import decode
+
     with workspace.database.read() as session:
         pair = Pairs(session).find(name)
         seen = Revisions(session).get(pair)
@@ -230,6 +233,7 @@ def fix(
         working = (seen.camera["height"], seen.camera["width"])
         chosen = _recipe_of(workspace, seen, recipe)
         constraints = to_edits(everything, change.masks, workspace.blobs, size, working)
+        shown = load_reconstruction(seen, workspace.blobs)
         task = _task(workspace, photo, chosen, index=pair.index, edits=constraints)
     workers = min(1, workspace.settings.jobs)
     (outcome,) = work.run([task], workers, workspace.root / "worker.log")
@@ -237,6 +241,8 @@ def fix(
     if failure is not None:
         raise PipelineError(failure)
     (answer,) = outcome.answers
+    satisfied = _satisfied(shown, decode(Reconstruction, answer.npz), constraints)
+    answer.columns["diagnostics"]["constraints"] = {n: {"before": b, "after": a} for n, (b, a) in satisfied.items()}
     workspace.blobs.put(answer.npz)
     for data in change.masks.values():
         workspace.blobs.put(data)
@@ -250,7 +256,7 @@ def fix(
                 Reviews(session).attach(review, role, mask)
         if answer.digest != seen.content_digest:
             now = publish(session, pair, answer, chosen, "review", expected=seen.number)
-        changed = {key: (seen.metrics.get(key), value) for key, value in now.metrics.items()}
+        changed = {key: (seen.metrics.get(key), value) for key, value in now.metrics.items()} | satisfied
         return Fixed(
             pair.public_id,
             seen.number,
@@ -260,6 +266,16 @@ def fix(
             changed,
             _unmet(everything, seen, now),
         )
+
+
+def _satisfied(
+    before: Reconstruction, after: Reconstruction, edits: Edits
+) -> dict[str, tuple[float | None, float | None]]:
+    """How well the old and the new revision meet the edits, measured against the same masks and parts."""
+    from pipeline.optimise.constraints import satisfaction
+
+    old, new = satisfaction(before, edits), satisfaction(after, edits)
+    return {name: (jsonable(old.get(name)), jsonable(value)) for name, value in new.items()}
 
 
 def _recipe_of(workspace: Workspace, revision: Revision, given: str | None) -> Recipe:

@@ -296,9 +296,9 @@ def _optimise(
     from pipeline.optimise.view import make_view
 
     settings = run.recipe.stage("optimise")
-    view = make_view(camera, masks.hand, masks.object, completion.amodal_mask, settings["size"])
+    view = make_view(camera, masks, completion.amodal_mask, settings["size"])
     model = load_hand(estimate.pose.side)
-    scene = [view.camera, view.hand.numpy(), view.object.numpy(), view.amodal.numpy(), settings]
+    scene = [view.camera, *(t.numpy() for t in (view.hand, view.cover, view.object, view.amodal)), settings]
     fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(item, view, settings))
 
     hints = ContactHints(

@@ -81,9 +81,9 @@ def _image_metrics(
     pick = np.ix_(rows, columns)
     hand_z, object_z = (depth_map(v, f, K, height, width) for v, f in ((hand, model.faces), (obj, obj_faces)))
     whole = coverage(project(obj, K), obj_faces, height, width) >= 0.5
-    # The photo shows hand pixels inside the amodal object too; a mask pixel is either hand, object or neither.
+    # The model ends in a wrist stump; what of it lies on the forearm is not judged.
     return {
-        "hand_iou": iou(np.isfinite(hand_z) & (hand_z <= object_z), masks.hand[pick]),
+        "hand_iou": iou(np.isfinite(hand_z) & (hand_z <= object_z) & ~masks.arm[pick], masks.hand[pick]),
         "object_iou": iou(whole, amodal[pick]),
         "object_visible_iou": iou(np.isfinite(object_z) & (object_z < hand_z), masks.object[pick]),
     }

@@ -3,7 +3,7 @@
     for each side, and for the 3D shape as seen and turned inside out:
         start: mean grasp, turned onto the 3D shape (Kabsch), placed in depth by the keypoints (linear)
         Levenberg-Marquardt: reprojection + 3D shape + grasp prior + joint limits + shape prior
-    the cheapest explanation wins; then a few steps more that also ask the mesh to cover the hand mask
+    the cheapest explanation wins and is carried on; the last steps also ask the mesh to cover the hand mask
 
 One picture cannot tell a right hand from a left one turned inside out in depth: their outlines are the same.
 What decides is which of the two can bend like that, and which side the detector believed.
@@ -39,10 +39,11 @@ SIGMA_MASK = 0.03  # of the hand's extent
 OUTLIER = 3.0  # sigmas from which an error counts linearly
 WEIGHT_GRASP = 0.25  # of the squared whitened grasp coefficients
 WEIGHT_BETAS = 4.0
-WEIGHT_MASK = 150.0
+WEIGHT_MASK = 700.0
 COST_INSIDE_OUT = 5.0  # of taking the 3D shape's depths the wrong way round
-COST_DISBELIEF = 30.0  # per unit of log-probability against the detector's side
-MASK_POINTS = 160
+COST_DISBELIEF = 60.0  # per unit of log-probability against the detector's side
+MASK_POINTS = 300
+VERTEX_SPACING = 0.025  # of the hand's extent: a mask pixel this near to a projected vertex is covered
 INSIDE_OUT = np.array([1.0, 1.0, -1.0])
 # The unknowns, one vector: rotation, whitened coefficients of the model's grasp components, shape, metres, and
 # the log of the 3D evidence's size against the model's.
@@ -51,10 +52,10 @@ UNKNOWNS = 62
 
 
 def _landmarks() -> torch.Tensor:
-    """(21, 21) where the detector's landmarks lie among the model's joints.
+    """(21, 21) where the landmarks of the detector's 3D shape lie among the model's joints.
 
-    Its knuckles lie on the proximal phalanx, its wrist inside the palm and its outer fingertips before the tip;
-    the shares are those that make median bone lengths agree on 14 well-seen hands.
+    Its knuckles lie on the proximal phalanx, its wrist inside the palm and its fingertips before the tip; the
+    shares are those that make bone lengths agree on 18 well-seen hands. (Its 2D keypoints are nearer the joints.)
     """
     mix = torch.eye(21)
     for landmark, towards, share in (
@@ -90,7 +91,6 @@ class Evidence:
     K: torch.Tensor  # (3, 3)
     extent: float  # pixels
     sigma_px: float
-    pointed: torch.Tensor  # (21, 21) what the keypoints point at, as a mix of the model's joints
     mask_points: torch.Tensor | None = None  # (M, 2) pixels of the visible hand
 
 
@@ -144,10 +144,14 @@ def fit_keypoints(
     """
     evidence = _evidence(keypoints, camera, hand_mask, placed_by_person)
     shapes = _shapes(keypoints, camera, world)
-    best = min(
-        (_solve(load_hand(s), evidence, shapes, _disbelief(s, side, right_score)) for s in SIDES if side in (None, s)),
-        key=lambda solution: solution.cost,
-    )
+    starts = [
+        start
+        for candidate in SIDES
+        if side in (None, candidate)
+        for start in _starts(load_hand(candidate), evidence, shapes, _disbelief(candidate, side, right_score))
+    ]
+    best = min((_carry_on(start, steps=10) for start in starts), key=lambda solution: solution.cost)
+    best = _carry_on(best, steps=20)
     if evidence.mask_points is not None:
         best = _carry_on(best, steps=6, with_mask=True)
     return _estimate(best, keypoints, presence)
@@ -169,7 +173,6 @@ def _evidence(keypoints: F64, camera: Camera, hand_mask: Mask | None, placed_by_
         K=_tensor(camera.K),
         extent=size,
         sigma_px=size * (SIGMA_2D_PERSON if placed_by_person else SIGMA_2D),
-        pointed=torch.eye(21) if placed_by_person else LANDMARKS,
         mask_points=None if hand_mask is None else _sample(hand_mask, keypoints),
     )
 
@@ -194,15 +197,6 @@ def _sample(mask: Mask, keypoints: F64) -> torch.Tensor | None:
     return _tensor(pixels[np.linspace(0, len(pixels) - 1, MASK_POINTS).round().astype(int)])
 
 
-def _solve(model: HandModel, evidence: Evidence, shapes: list[F64], disbelief: float) -> Solution:
-    """The best fit of one side: a short fit from every start, the cheapest one carried on."""
-    tried = [
-        _carry_on(replace(start, penalty=start.penalty + disbelief), steps=8)
-        for start in _starts(model, evidence, shapes)
-    ]
-    return _carry_on(min(tried, key=lambda solution: solution.cost), steps=20)
-
-
 def _carry_on(solution: Solution, steps: int, with_mask: bool = False) -> Solution:
     def residuals(unknowns: torch.Tensor) -> torch.Tensor:
         return _residuals(solution.model, solution.evidence, unknowns, with_mask)
@@ -211,7 +205,7 @@ def _carry_on(solution: Solution, steps: int, with_mask: bool = False) -> Soluti
     return replace(solution, unknowns=unknowns, cost=cost + solution.penalty)
 
 
-def _starts(model: HandModel, evidence: Evidence, shapes: list[F64]) -> list[Solution]:
+def _starts(model: HandModel, evidence: Evidence, shapes: list[F64], disbelief: float) -> list[Solution]:
     """Mean grasps turned like the 3D shape, as seen and inside out; like the keypoints where it is unknown."""
     zero = np.zeros(3)
     joints = model.posed(HandPose(model.side, zero, model.mean_pose, np.zeros(10), zero))[1]
@@ -227,7 +221,8 @@ def _starts(model: HandModel, evidence: Evidence, shapes: list[F64]) -> list[Sol
         unknowns[ORIENT] = _tensor(Rotation.from_matrix(rotation).as_rotvec())
         unknowns[TRANSL] = _tensor(place_in_depth(joints @ rotation.T, keypoints, K))
         own = replace(evidence, shape=_tensor(target)) if shapes else evidence
-        starts.append(Solution(model, own, unknowns, COST_INSIDE_OUT * i if shapes else 0.0, math.inf))
+        penalty = disbelief + (COST_INSIDE_OUT * i if shapes else 0.0)
+        starts.append(Solution(model, own, unknowns, penalty, math.inf))
     return starts
 
 
@@ -264,7 +259,7 @@ def _residuals(model: HandModel, evidence: Evidence, unknowns: torch.Tensor, wit
     verts, joints = _forward(model, unknowns)
     excess = beyond_limits(_hand_pose(model, unknowns[GRASP]), joint_limits(model.side))
     terms = [
-        _robust((project(evidence.pointed @ joints, evidence.K) - evidence.keypoints) / evidence.sigma_px),
+        _robust((project(joints, evidence.K) - evidence.keypoints) / evidence.sigma_px),
         excess / SIGMA_LIMIT,
         unknowns[GRASP] * math.sqrt(WEIGHT_GRASP),
         unknowns[BETAS] * math.sqrt(WEIGHT_BETAS),
@@ -275,8 +270,9 @@ def _residuals(model: HandModel, evidence: Evidence, unknowns: torch.Tensor, wit
     if with_mask and evidence.mask_points is not None:
         pixels = project(verts, evidence.K)
         nearest = torch.cdist(evidence.mask_points, pixels.detach()).argmin(1)
-        uncovered = (pixels[nearest] - evidence.mask_points) / (SIGMA_MASK * evidence.extent)
-        terms.append(_robust(uncovered) * math.sqrt(WEIGHT_MASK / MASK_POINTS))
+        away = (pixels[nearest] - evidence.mask_points) / evidence.extent
+        uncovered = away * (1 - VERTEX_SPACING / away.norm(dim=-1, keepdim=True).clamp_min(VERTEX_SPACING))
+        terms.append(_robust(uncovered / SIGMA_MASK) * math.sqrt(WEIGHT_MASK / MASK_POINTS))
     return torch.cat([term.reshape(-1) for term in terms])
 
 
@@ -284,7 +280,7 @@ def _estimate(solution: Solution, keypoints: F64, presence: float) -> HandEstima
     """The solution with its residuals, as numpy."""
     model, evidence, unknowns = solution.model, solution.evidence, solution.unknowns
     joints = _forward(model, unknowns)[1]
-    residual_px = float((project(evidence.pointed @ joints, evidence.K) - evidence.keypoints).norm(dim=-1).median())
+    residual_px = float((project(joints, evidence.K) - evidence.keypoints).norm(dim=-1).median())
     residual_mm = 0.0
     if evidence.shape is not None:
         residual_mm = 1000 * float(_shape_errors(evidence, joints, unknowns).norm(dim=-1).median())

@@ -9,7 +9,7 @@ import torch
 from torch.func import jacfwd
 
 Residuals = Callable[[torch.Tensor], torch.Tensor]  # (N,) unknowns -> (M,) residuals
-_FLAT = 1e-4  # relative decrease of the cost below which a minimum is reached
+_FLAT = 3e-4  # relative decrease of the cost below which a minimum is reached
 
 
 def minimise(residuals: Residuals, start: torch.Tensor, steps: int) -> tuple[torch.Tensor, float]:

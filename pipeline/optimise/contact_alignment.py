@@ -102,7 +102,7 @@ def contact_alignment(
     hand_px = float((targets.max(0).values - targets.min(0).values).max())
     adam = torch.optim.Adam([hand.turn, hand.shift], lr=settings["lr_alignment"])
     registration_at = set(settings["registration_at"])
-    visible_target = view.hand * (1 - view.object)
+    visible_target = view.hand * (1 - view.cover)
     figures: dict[str, float] = {}
     front: Mask
     back: Mask
@@ -117,7 +117,7 @@ def contact_alignment(
             figures["registration_rms_mm"] = moved.rms * 1000
             verts, joints = hand.forward()
         mask = silhouette(project(verts, view.K), topology, *view.shape)
-        overlap = 1 - soft_iou(visible_hand(mask, view.object), visible_target)
+        overlap = 1 - soft_iou(visible_hand(mask, view.cover), visible_target)
         figures.setdefault("initial", overlap.item())
         figures["final"] = overlap.item()
         if step == settings["alignment_steps"]:
@@ -170,10 +170,10 @@ def register(
     pairs = _contact_points(item, object_pose, verts, model, view, front, back)
     if not pairs:
         return Registration(_scale_by_depth(object_pose, verts, model), np.zeros(3), 0.0)
-    # One vote per region, not per pixel: the few pixels under a thumb weigh as much as the fingers behind.
+    # Regions vote by their pixels: a rim of M_back that comes from a hand a little off must not outvote M_front.
     quantile = settings["contact_quantile"]
     bounds = [np.quantile(h[:, 2] / o[:, 2], quantile if at_front else 1 - quantile) for at_front, o, h in pairs]
-    scale = float(np.mean(bounds))
+    scale = float(np.average(bounds, weights=[len(o) for _, o, _ in pairs]))
     object_points = np.concatenate([o for _, o, _ in pairs])
     hand_points = np.concatenate([h for _, _, h in pairs])
     shift, rms = translation_icp(hand_points, object_points * scale, trim=settings["icp_trim"])

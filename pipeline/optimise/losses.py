@@ -11,9 +11,10 @@ def soft_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return both / (a.sum() + b.sum() - both).clamp_min(1e-6)
 
 
-def visible_hand(silhouette: torch.Tensor, visible_object: torch.Tensor) -> torch.Tensor:
-    """What can be seen of a rendered hand: wherever the photo shows the object, the object is in front."""
-    return silhouette * (1 - visible_object)
+def visible_hand(silhouette: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
+    """What can be seen of a rendered hand: wherever the photo shows the object, the object is in front, and where
+    it shows the forearm the model's wrist stump says nothing."""
+    return silhouette * (1 - cover)
 
 
 def penetration(distance: torch.Tensor, reduction: str) -> torch.Tensor:

@@ -87,7 +87,7 @@ class _Terms:
     ) -> None:
         self.model, self.distance, self.view, self.settings = model, distance, view, settings
         self.topology = Topology(torch.as_tensor(model.faces))
-        self.target = view.hand * (1 - view.object)
+        self.target = view.hand * (1 - view.cover)
         self.keypoints = view.pixels(keypoints)
         self.hand_px = float((self.keypoints.max(0).values - self.keypoints.min(0).values).max())
         self.theta0 = torch.as_tensor(estimate.hand_pose, dtype=torch.float32)
@@ -107,7 +107,7 @@ class _Terms:
         verts, joints = hand.forward()
         d = self.distance(verts)
         mask = silhouette(project(verts, self.view.K), self.topology, *self.view.shape)
-        overlap = losses.soft_iou(losses.visible_hand(mask, self.view.object), self.target)
+        overlap = losses.soft_iou(losses.visible_hand(mask, self.view.cover), self.target)
         whitened = (hand.hand_pose - self.mean) @ self.whiten
         terms = {
             "mask": settings["weight_mask"] * (1 - overlap),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import EmptyMask
-from pipeline.types import F64, Camera, Mask
+from pipeline.types import F64, Camera, Mask, Masks
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the photo
 
@@ -21,6 +21,7 @@ class View:
     camera: Camera  # of the crop
     window: Window
     hand: torch.Tensor  # visible hand
+    cover: torch.Tensor  # where the hand is not judged: the object is in front of it, or the forearm begins
     object: torch.Tensor  # visible object
     amodal: torch.Tensor  # complete object
 
@@ -51,8 +52,9 @@ class View:
         return torch.as_tensor((points - [x0, y0]) * scale, dtype=torch.float32)
 
 
-def make_view(camera: Camera, hand: Mask, visible: Mask, amodal: Mask, size: int, margin: float = 0.2) -> View:
+def make_view(camera: Camera, masks: Masks, amodal: Mask, size: int, margin: float = 0.2) -> View:
     """Crop around hand and object, `size` pixels on its longer side. Raises EmptyMask."""
+    hand = masks.hand
     for mask, name in ((hand, "hand"), (amodal, "object")):
         if not mask.any():
             raise EmptyMask(f"the {name} mask has no pixels: draw one and run `review fix PAIR --{name}-mask mask.png`")
@@ -68,7 +70,10 @@ def make_view(camera: Camera, hand: Mask, visible: Mask, amodal: Mask, size: int
     K[0] *= w / (x1 - x0)
     K[1] *= h / (y1 - y0)
     window = (x0, y0, x1, y1)
-    targets = [torch.from_numpy(_shrink(mask, window, (h, w))) for mask in (hand, visible, amodal)]
+    targets = [
+        torch.from_numpy(_shrink(mask, window, (h, w)))
+        for mask in (hand, masks.object | masks.arm, masks.object, amodal)
+    ]
     return View(Camera(K=K, width=w, height=h, source=camera.source), window, *targets)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from pipeline.reconstruct.candidate import Candidate
 
-ANYTHING = 0.10  # an inflation explains every outline; so much worse may a simple solid's outline be
+ANYTHING = 0.085  # an inflation explains every outline; so much worse may a simple solid's outline be
 OUTLINE_GAIN, SHADING_GAIN, FOLD_COST = 0.1, 0.08, 0.05
 RIM_GAIN, EDGE_GAIN, EDGELESS_COST = 0.02, 0.06, 0.015  # a box's edges show more often than a cup's rim
 POOR_IOU, MISFIT_COST = 0.90, 1.0  # a simple solid that leaves so much of the outline is not the object
 STRAIGHT_COST = 0.03  # a cylinder whose rims show no curve is more likely a box ...
 SLENDER = 6.0  # ... unless it is as slender as a pen
-STEP_COST = 0.08  # a profile that jumps: any symmetric outline has one
+STEP_COST = 0.12  # a profile that jumps: any symmetric outline has one
 
 
 def choose(candidates: Sequence[Candidate]) -> tuple[Candidate, dict[str, float]]:

@@ -17,13 +17,14 @@ from scipy.optimize import least_squares
 
 from pipeline.reconstruct.candidate import Candidate
 from pipeline.reconstruct.outline import carton_prior, outline_residuals, turned
-from pipeline.reconstruct.photometry import edge_contrast
+from pipeline.reconstruct.photometry import edge_contrast, explained_share
 from pipeline.reconstruct.view import SIZE, View
 from pipeline.types import F64, I64
 
 CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if np.abs(CORNERS[a] - CORNERS[b]).sum() == 1]
 STARTS = 8  # rotations refined, each with its depth-reversed twin
+WORSE, SLIGHT = 1.5, 15.0  # cost up to which a solution may win by its looks
 JUDGED = 8  # solutions whose inner edges are looked at
 SOFT = 2.0  # pixels; gables, caps and mask errors pull less than edges do
 PRIOR_PIXELS = 3.0  # what one sigma of the prior costs against the outline
@@ -59,7 +60,8 @@ def fit(view: View) -> Candidate:
         if all(not _same(box, other) or cost < 0.7 * known for known, other in solutions):
             solutions.append((cost, box))
     solutions.sort(key=lambda solution: solution[0])
-    judged = [(_judge(view, box), box) for _, box in solutions[:JUDGED]]
+    bar = WORSE * solutions[0][0] + SLIGHT
+    judged = [(_judge(view, box), box) for cost, box in solutions[:JUDGED] if cost <= bar]
     best = max(judged, key=lambda pair: pair[0])[1]
     return _candidate(view, best, [box for _, box in sorted(judged, key=lambda pair: -pair[0])[1:]])
 
@@ -205,7 +207,7 @@ def face_brightness(view: View, box: Box) -> float:
         return 0.0
     values, groups = view.grey[shown], labels[shown]
     within = sum(float(((values[groups == g] - values[groups == g].mean()) ** 2).sum()) for g in np.unique(groups))
-    return float(1 - within / max(float(((values - values.mean()) ** 2).sum()), 1e-9))
+    return explained_share(within / len(values), float(values.var()))
 
 
 def _draw(view: View, box: Box) -> np.ndarray:

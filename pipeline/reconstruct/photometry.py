@@ -8,6 +8,7 @@ from pipeline.geometry.raster import depth_layers
 from pipeline.reconstruct.view import SIZE, View, sample
 from pipeline.types import F64, I64
 
+NOISE = 1e-4  # luminance variance of grain, a hundredth of the range
 CLEAR_EDGE = 0.06  # luminance step over 3 pixels that only a real edge makes
 
 
@@ -41,7 +42,12 @@ def shading(view: View, normals: F64) -> float:
     design = np.concatenate([normals[inner], np.ones((int(inner.sum()), 1))], 1)
     value = view.grey[inner]
     rest = value - design @ np.linalg.lstsq(design, value, rcond=None)[0]
-    return float(np.clip(1 - rest.var() / max(float(value.var()), 1e-6), 0, 1))
+    return explained_share(float(rest.var()), float(value.var()))
+
+
+def explained_share(rest: float, total: float) -> float:
+    """0..1 of a luminance variance; variance that is mere noise explains nothing."""
+    return float(np.clip(1 - (rest + NOISE) / (total + NOISE), 0, 1))
 
 
 def visible_normals(view: View, vertices: F64, faces: I64) -> F64:

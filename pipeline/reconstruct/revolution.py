@@ -18,11 +18,12 @@ from pipeline.reconstruct.simple_solids import Solid, fit_solids
 from pipeline.reconstruct.stack import MESH_SPOKES, Stack, even, mesh
 from pipeline.reconstruct.symmetry import MirrorAxis, elongation, mirror_axes, mirrored
 from pipeline.reconstruct.view import SIZE, View, sample
-from pipeline.types import F64
+from pipeline.types import F64, Mask
 
 TILTS = np.deg2rad([0, 6, 12, 18, 24, 30, 36, 42, 48, 55])
 RINGS, SPOKES = 64, 32  # while fitting
 REACH = 0.012  # of the outline's length
+TIP = 0.08  # of the largest radius: thinner tips are threads of the mask
 SLACK = 0.02 * SIZE  # pixels: how far one side may pull the mean of both outlines
 LOOKED_AT = 10  # explanations of the outline that are compared with the picture
 CLEARLY_WORSE = 0.10  # mirror IoU below the best axis'
@@ -91,16 +92,17 @@ def carve(view: View, distance: F64, axis: MirrorAxis, tilt: float) -> Stack:
         least = np.where(inside, radius, least)
         most = np.where(inside, most, radius)
     reached = (view.project(centres[:, None] + least[:, None, None] * spokes) - SIZE / 2) @ np.array([cos, sin])
-    kept = _needed(reached.min(1), reached.max(1))
+    kept = _needed(reached.min(1), reached.max(1), least > TIP * least.max())
     smooth = gaussian_filter1d(np.maximum(least[kept], 0.002), 0.8, mode="nearest")
     return Stack(origin, direction, stack.across, along[kept], smooth)
 
 
-def _needed(low: F64, high: F64) -> slice:
+def _needed(low: F64, high: F64, wide: Mask) -> slice:
     """The discs up to those that reach the outline's ends: beyond a rim, smaller discs fit but explain nothing."""
     tolerance = REACH * (high.max() - low.min())
-    first = int(np.flatnonzero(low <= low.min() + tolerance).max())
-    last = int(np.flatnonzero(high >= high.max() - tolerance).min())
+    inner = np.flatnonzero(wide)
+    first = max(int(np.flatnonzero(low <= low.min() + tolerance).max()), int(inner[0]))
+    last = min(int(np.flatnonzero(high >= high.max() - tolerance).min()), int(inner[-1]))
     if last - first < 4:
         middle = min(max((first + last) // 2, 2), len(low) - 3)
         first, last = middle - 2, middle + 2

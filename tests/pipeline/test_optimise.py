@@ -16,7 +16,7 @@ from pipeline.optimise.contact_alignment import ContactHints, contact_alignment
 from pipeline.optimise.refinement import Refined, refinement
 from pipeline.optimise.view import View, make_view
 from pipeline.recipe import Recipe
-from pipeline.types import Edits, HandPose, ObjectPose, ViewPrior
+from pipeline.types import Edits, HandPose, Masks, ObjectPose, ViewPrior
 
 SETTINGS = Recipe.load("cpu").stage("optimise")
 
@@ -26,8 +26,12 @@ def scene(request: pytest.FixtureRequest) -> Scene:
     return grasp(request.param)
 
 
+def masks_of(scene: Scene) -> Masks:
+    return Masks(scene.hand, scene.object, np.zeros_like(scene.hand))
+
+
 def view_of(scene: Scene) -> View:
-    return make_view(scene.camera, scene.hand, scene.object, scene.amodal, SETTINGS["size"])
+    return make_view(scene.camera, masks_of(scene), scene.amodal, SETTINGS["size"])
 
 
 def disturbed(scene: Scene, seed: int = 0, finger_deg: float = 0.0) -> HandPose:
@@ -175,4 +179,4 @@ def test_the_same_input_gives_the_same_bytes() -> None:
 def test_an_empty_mask_is_refused_with_the_remedy() -> None:
     scene = grasp("right")
     with pytest.raises(EmptyMask, match="--object-mask"):
-        make_view(scene.camera, scene.hand, scene.object, np.zeros_like(scene.amodal), 64)
+        make_view(scene.camera, masks_of(scene), np.zeros_like(scene.amodal), 64)
