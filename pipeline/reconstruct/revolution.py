@@ -92,7 +92,7 @@ def carve(view: View, distance: F64, axis: MirrorAxis, tilt: float) -> Stack:
         least = np.where(inside, radius, least)
         most = np.where(inside, most, radius)
     reached = (view.project(centres[:, None] + least[:, None, None] * spokes) - SIZE / 2) @ np.array([cos, sin])
-    kept = _needed(reached.min(1), reached.max(1), least > TIP * least.max())
+    kept = _needed(reached.min(1), reached.max(1), least >= TIP * least.max())
     smooth = gaussian_filter1d(np.maximum(least[kept], 0.002), 0.8, mode="nearest")
     return Stack(origin, direction, stack.across, along[kept], smooth)
 

@@ -12,6 +12,7 @@ from pipeline.reconstruct.texture import cut_texture
 from pipeline.reconstruct.view import View, look_at
 from pipeline.types import F64, I64, Camera, Completion, Mask, Mesh, ObjectMesh, Photo, ViewPrior
 
+WHOLE = 0.95  # of the mask; less in the largest piece is worth telling a reviewer
 CLOSE_CALL = 0.01  # difference of scores worth telling a reviewer
 
 
@@ -61,6 +62,8 @@ def _notes(view: View, scores: dict[str, float]) -> tuple[str, ...]:
     notes = []
     if not view.true_edge.all():
         notes.append("the object is cut by the photo's border: its shape beyond is a guess")
+    if view.share < WHOLE:
+        notes.append(f"{1 - view.share:.0%} of the object mask lies in other pieces and was left out")
     first, second = sorted(scores, key=lambda kind: -scores[kind])[:2]
     if scores[first] - scores[second] < CLOSE_CALL:
         notes.append(f"{first} and {second} explain the view almost equally well")

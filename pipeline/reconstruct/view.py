@@ -36,6 +36,7 @@ class View:
     image: U8  # (S, S, 3)
     focal: float  # pixels; the principal point is (S/2, S/2)
     to_camera: F64  # (3, 3) virtual camera -> photo camera
+    share: float = 1.0  # of the amodal mask that lies in its largest piece, the one seen here
 
     @cached_property
     def K(self) -> F64:
@@ -132,6 +133,7 @@ def look_at(photo: Photo, completion: Completion, visible: Mask, camera: Camera)
         image=cut(completion.image),
         focal=focal,
         to_camera=to_camera,
+        share=float(piece.sum() / completion.amodal_mask.sum()),
     )
 
 
@@ -148,7 +150,7 @@ def outline_of(mask: Mask) -> F64:
 
 
 def signed_distance(mask: Mask) -> F64:
-    """Pixels to a mask's outline, positive inside; minus infinity of an empty mask is minus its size."""
+    """(H, W) pixels to a mask's outline, positive inside; minus the size everywhere when the mask is empty."""
     if not mask.any():
         return np.full(mask.shape, -float(max(mask.shape)))
     inside, outside = (

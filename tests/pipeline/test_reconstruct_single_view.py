@@ -202,3 +202,29 @@ def test_an_empty_mask_is_an_error_that_names_the_photo() -> None:
     nothing = Completion(np.zeros((SIZE, SIZE), dtype=bool), completion.image)
     with pytest.raises(EmptyMask, match=r"drawn\.png"):
         SingleViewReconstructor().reconstruct(photo, nothing, nothing.amodal_mask, camera, DISTANCE)
+
+
+def test_odd_masks_still_give_a_closed_mesh() -> None:
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    masks = {
+        "hair": np.abs(rows - 0.6 * columns) < 1.2,
+        "ring": np.abs(np.hypot(rows - 180, columns - 180) - 80) < 9,
+        "whole photo": np.ones((SIZE, SIZE), dtype=bool),
+        "strip along the border": rows > 300,
+        "speck": (np.abs(rows - 40) < 4) & (np.abs(columns - 40) < 4),
+    }
+    image = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
+    camera = from_focal(400.0, SIZE, SIZE, "given")
+    for name, mask in masks.items():
+        photo = Photo(name, "", image)
+        found = SingleViewReconstructor().reconstruct(photo, Completion(mask, image), mask & False, camera, DISTANCE)
+        assert is_watertight(found.mesh.vertices, found.mesh.faces), name
+        assert np.ptp(placed(found)).max() < 2, name
+
+
+def test_pieces_left_out_are_told() -> None:
+    photo, completion, camera, _ = solved("can")[0]
+    mask = completion.amodal_mask.copy()
+    mask[5:45, 5:45] = True
+    found = SingleViewReconstructor().reconstruct(photo, Completion(mask, photo.image), mask, camera, DISTANCE)
+    assert any("other pieces" in note for note in found.notes)
