@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def config(connection: Any) -> Config:
     """Alembic's configuration for an open connection; there is no alembic.ini."""
     from alembic.config import Config
 
-    settings = Config()
+    settings = Config(stdout=sys.stdout)  # the default is what stdout was when alembic was first imported
     settings.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
     settings.attributes["connection"] = connection
     return settings

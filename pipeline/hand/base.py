@@ -14,9 +14,9 @@ class HandDetector(Protocol):
     version: str  # changes whenever the same photo may give another answer
 
     def detect(self, photo: Photo, hints: HandHints) -> list[HandDetection]:
-        """Hands in a fixed order (larger first, then from the left).
+        """Hands in a fixed order (larger first, then from the left); [] when there is none.
 
-        `hints` are in pixels of `photo`. Raises NoHandFound, or MissingWeights.
+        `hints` are in pixels of `photo`. Raises NoHandFound when a hint leads to no hand, or MissingWeights.
         """
         ...
 

@@ -22,7 +22,7 @@ from pipeline.hand.consensus import Candidate, distance, extent, follow, look_ag
 from pipeline.hand.networks import HandNetworks, Landmarks
 from pipeline.hand.proposals import Box, likely_boxes, palms, regions_of
 from pipeline.hand.regions import Pyramid, Region
-from pipeline.types import F64, HandBox, HandDetection, HandHints, Photo, Side
+from pipeline.types import F64, U8, HandBox, HandDetection, HandHints, Photo, Side
 from pipeline.weights import WEIGHTS
 
 ACCEPTED = 0.42  # agreement score from which a hand is believed
@@ -44,7 +44,7 @@ class MediapipeDetector:
     weights_digest = " ".join(WEIGHTS[name].sha256[:12] for name in ("hand_detector", "hand_landmarks"))
 
     def detect(self, photo: Photo, hints: HandHints) -> list[HandDetection]:
-        """Hands, larger first, then from the left. Raises NoHandFound, or MissingWeights."""
+        """Hands, larger first, then from the left; [] if none. Raises NoHandFound for a box without a hand."""
         networks = hand_networks.load()
         pyramid = Pyramid(photo.image)
         found = [
@@ -52,11 +52,7 @@ class MediapipeDetector:
             for keypoints, side in zip(hints.keypoints, _padded(hints.sides, len(hints.keypoints)), strict=True)
         ]
         found += [_in_box(networks, pyramid, box, photo.name) for box in hints.boxes]
-        if not found:
-            found = _everywhere(networks, pyramid, photo)
-        if not found:
-            raise NoHandFound(f"{photo.name}: no hand found; help with --hand-box x0,y0,x1,y1[,left|right]")
-        return sorted(found, key=_order)
+        return sorted(found or _everywhere(networks, pyramid, photo.image), key=_order)
 
 
 def _padded(sides: tuple[Side | None, ...], count: int) -> list[Side | None]:
@@ -67,11 +63,11 @@ def _order(hand: HandDetection) -> tuple[float, float]:
     return -round(float(np.ptp(hand.keypoints, axis=0).prod())), float(hand.keypoints[:, 0].min())
 
 
-def _everywhere(networks: HandNetworks, photo: Pyramid, of: Photo) -> list[HandDetection]:
+def _everywhere(networks: HandNetworks, photo: Pyramid, image: U8) -> list[HandDetection]:
     """Palm detector first; the search joins in when no hand is sure."""
     found = [(candidate, "detector") for candidate in _from_palms(networks, photo)]
     if not any(candidate.score >= SURE for candidate, _ in found):
-        for box in likely_boxes(of.image):
+        for box in likely_boxes(image):
             found += [(c, "search") for c in _search(networks, photo, regions_of(box, (1.2, 1.7), 8), box, looked_at=3)]
             if any(candidate.score >= SURE for candidate, _ in found):
                 break
