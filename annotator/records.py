@@ -98,6 +98,8 @@ def load_photo(row: PhotoRow, made: Reconstruction, blobs: BlobStore) -> Photo:
 def provenance(revision: Revision) -> dict[str, Any]:
     """Where a revision comes from: photo, recipe, people."""
     photo = revision.pair.photo
+    judged = [review for review in revision.reviews if review.verdict != "fix"]  # a fix that changed nothing is none
+    verdict = judged[-1] if judged else None
     return {
         "photo": photo.name,
         "photo_sha256": photo.sha256,
@@ -109,8 +111,8 @@ def provenance(revision: Revision) -> dict[str, Any]:
         "revision_digest": revision.content_digest,
         "trigger": revision.trigger,
         "status": revision.pair.status,
-        "verdict": revision.reviews[-1].verdict if revision.reviews else None,
-        "reviewer": revision.reviews[-1].reviewer if revision.reviews else None,
+        "verdict": verdict.verdict if verdict else None,
+        "reviewer": verdict.reviewer if verdict else None,
     }
 
 

@@ -274,7 +274,7 @@ def _satisfied(
     """How well the old and the new revision meet the edits, measured against the same masks and parts."""
     from pipeline.optimise.constraints import satisfaction
 
-    old, new = satisfaction(before, edits), satisfaction(after, edits)
+    old, new = (satisfaction(made, edits, after.masks) for made in (before, after))
     return {name: (jsonable(old.get(name)), jsonable(value)) for name, value in new.items()}
 
 

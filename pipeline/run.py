@@ -42,13 +42,13 @@ from pipeline.types import (
     Mask,
     Masks,
     ObjectMesh,
-    ObjectPose,
     Photo,
     Reconstruction,
 )
 
 PIPELINE_VERSION = "1"  # part of every cache key: raise it when a stage outside the adapters changes its results
 NO_HINTS = HandHints()
+STALE_WORLD = 0.15  # mean move of the keypoints, in hand sizes, beyond which the old 3D landmarks are another hand's
 T = TypeVar("T")
 
 
@@ -220,7 +220,7 @@ def _pair(run: _Run, detection: HandDetection, masks: Masks, edits: Edits) -> Re
 
 def _hand(run: _Run, detection: HandDetection, mask: Mask, camera: Camera, edits: Edits) -> HandEstimate:
     if edits.keypoints is not None:
-        detection = replace(detection, keypoints=edits.keypoints, source="keypoints", presence=1.0)
+        detection = _placed_by_person(detection, edits.keypoints)
     if edits.side is not None:
         detection = replace(detection, side=edits.side)
     fitter, version = run.adapter("hand")
@@ -231,6 +231,14 @@ def _hand(run: _Run, detection: HandDetection, mask: Mask, camera: Camera, edits
         lambda: fitter.fit(run.photo, detection, mask, camera),
         version,
     )
+
+
+def _placed_by_person(detection: HandDetection, keypoints: np.ndarray) -> HandDetection:
+    """A reviewer's keypoints. The detector's 3D shape and side stay evidence only while they still belong to them."""
+    moved = np.linalg.norm(keypoints - detection.keypoints, axis=1).mean() / np.ptp(keypoints, axis=0).max()
+    if moved > STALE_WORLD:
+        detection = replace(detection, world=np.zeros((21, 3)), right_score=0.5)
+    return replace(detection, keypoints=keypoints, source="keypoints", presence=1.0)
 
 
 def _inpaint(run: _Run, masks: Masks) -> Completion:
@@ -323,7 +331,7 @@ def _optimise(
     )
     hand_verts, hand_joints = model.posed(refined.hand)
     pose = aligned.object_pose
-    object_verts = pose.scale * item.mesh.vertices @ pose.rotation.T + pose.transl
+    object_verts = pose.place(item.mesh.vertices)
     photo_size = run.photo.size
     front = view.expand(aligned.front, photo_size) if edits.contact_front is None else edits.contact_front
     back = view.expand(aligned.back, photo_size) if edits.contact_back is None else edits.contact_back
@@ -331,7 +339,19 @@ def _optimise(
     assessment = run.stage(
         "assess",
         Assessment,
-        [refined, aligned, item, masks, completion.amodal_mask, front, back, camera, detection.presence, marked],
+        [
+            estimate,
+            refined,
+            aligned,
+            item,
+            masks,
+            completion.amodal_mask,
+            front,
+            back,
+            camera,
+            detection.presence,
+            marked,
+        ],
         lambda: assess(
             camera,
             masks,
@@ -370,7 +390,7 @@ def _optimise(
         hand_verts=hand_verts,
         hand_joints=hand_joints,
         object=item,
-        object_pose=ObjectPose(pose.rotation, pose.transl, pose.scale),
+        object_pose=pose,
         contacts=assessment.contacts,
         metrics=assessment.metrics,
         diagnostics=diagnostics,

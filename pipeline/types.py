@@ -176,6 +176,10 @@ class ObjectPose:
     transl: F64  # (3,) metres
     scale: float  # metres per mesh unit
 
+    def place(self, vertices: F64) -> F64:
+        """Mesh vertices (V, 3) -> metres in the camera frame."""
+        return np.asarray(self.scale * vertices @ self.rotation.T + self.transl)
+
 
 @dataclass(frozen=True)
 class Edits:

@@ -1,7 +1,7 @@
 """One class for every hand in the MANO file layout; the shipped open hand is the default.
 
-The file layout is documented by smplx; the extra keys of the open hand (`zone`, `part`, `side`, `tip_ids`)
-are described in NOTICE's source and in DESIGN.
+The file layout is that of smplx's MANO; the open hand adds `zone`, `part`, `side` and `tip_ids`, described at the
+attributes they become.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class _Search:
         shift = torch.zeros(3, requires_grad=True)  # (x / depth, y / depth, log depth)
         adam = torch.optim.Adam([turn, shift], lr=self.lr)
         best = Attempt(start.rotation, start.transl, float("inf"), start.steps)
-        since = 0
+        lowest, far, since = float("inf"), True, 0  # of the loss that leads: with or without the transport term
         for step in range(steps + 1):
             rotation = axis_angle_to_matrix(turn) @ rotation0
             lateral = torch.cat([shift[:2] * transl0[2], shift.new_zeros(1)])
@@ -82,10 +82,14 @@ class _Search:
             mask = silhouette(points, self.topology, *self.view.shape)
             overlap = 1 - soft_iou(mask, self.view.amodal)
             loss = overlap + self.transport(mask) if overlap.item() > TRANSPORT_ABOVE else overlap
+            if far != (overlap.item() > TRANSPORT_ABOVE):
+                far, lowest = not far, float("inf")
             since += 1
-            if overlap.item() < best.loss - 1e-4:
+            if loss.item() < lowest - 1e-4:
+                lowest, since = loss.item(), 0
+            if overlap.item() < best.loss:
                 numbers = rotation.detach().double().numpy(), transl.detach().double().numpy()
-                best, since = Attempt(*numbers, overlap.item(), start.steps + step), 0
+                best = Attempt(*numbers, overlap.item(), start.steps + step)
             if best.loss < self.stop or since > 15 or step == steps:
                 break
             adam.zero_grad()

@@ -8,21 +8,22 @@ from pipeline.evaluate.metrics import iou
 from pipeline.geometry.camera import project
 from pipeline.geometry.raster import coverage
 from pipeline.hand_model import load_hand
-from pipeline.types import F64, I64, Edits, Mask, Reconstruction
+from pipeline.types import F64, I64, Edits, Mask, Masks, Reconstruction
 
 
-def satisfaction(rec: Reconstruction, edits: Edits) -> dict[str, float]:
+def satisfaction(rec: Reconstruction, edits: Edits, masks: Masks) -> dict[str, float]:
     """One figure per edit: `*_iou` for masks (higher is better), `contact_*_gap_mm` for contact masks and
     `touching_*_mm` for parts that must touch (lower is better), `not_touching_*_mm` for parts that must not
-    (higher is better)."""
+    (higher is better). `masks` say what hides what: give the newest revision's, so that two are measured alike.
+    """
     model = load_hand(rec.hand.side)
     figures: dict[str, float] = {}
     if edits.hand_mask is not None:
         hand = _silhouette(rec.hand_verts, model.faces, rec)
-        figures["hand_mask_iou"] = iou(hand & ~rec.masks.object, edits.hand_mask & ~rec.masks.object)
+        figures["hand_mask_iou"] = iou(hand & ~masks.object, edits.hand_mask & ~masks.object)
     if edits.object_mask is not None:
-        shape = _silhouette(placed_object(rec), rec.object.mesh.faces, rec)
-        figures["object_mask_iou"] = iou(shape & ~rec.masks.hand, edits.object_mask & ~rec.masks.hand)
+        shape = _silhouette(rec.object_pose.place(rec.object.mesh.vertices), rec.object.mesh.faces, rec)
+        figures["object_mask_iou"] = iou(shape & ~masks.hand, edits.object_mask & ~masks.hand)
     for name, mask in (("front", edits.contact_front), ("back", edits.contact_back)):
         if mask is not None:
             figures[f"contact_{name}_gap_mm"] = _gap_mm(rec, mask, model.skin_side == 1)
@@ -30,12 +31,6 @@ def satisfaction(rec: Reconstruction, edits: Edits) -> dict[str, float]:
         for part in parts:
             figures[f"{verb}_{part}_mm"] = float(rec.contacts.distance[model.zone_vertices(part)].min() * 1000)
     return figures
-
-
-def placed_object(rec: Reconstruction) -> F64:
-    """The object's vertices (V, 3) in the camera frame, metres."""
-    pose = rec.object_pose
-    return pose.scale * rec.object.mesh.vertices @ pose.rotation.T + pose.transl
 
 
 def _silhouette(vertices: F64, faces: I64, rec: Reconstruction) -> Mask:

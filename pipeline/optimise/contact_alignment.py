@@ -193,7 +193,7 @@ def _contact_points(
     scale 1 and on palmar skin, paired by ray: the object's nearest surface and nearest palmar skin in front, the
     farthest of both at the back.
     """
-    placed = item.mesh.vertices @ object_pose.rotation.T + object_pose.transl
+    placed = object_pose.place(item.mesh.vertices)  # the camera setup leaves the scale at 1
     height, width = view.shape
     object_depth, _, _ = depth_layers(placed, item.mesh.faces, view.camera.K, height, width, k=4)
     skin = verts.detach().double().numpy()

@@ -42,7 +42,7 @@ def refinement(
     settings: dict[str, Any],
 ) -> Refined:
     """Refine the hand against the fixed object. `estimate` gives theta_0 of the regularisation."""
-    placed = object_pose.scale * item.mesh.vertices @ object_pose.rotation.T + object_pose.transl
+    placed = object_pose.place(item.mesh.vertices)
     terms = _Terms(model, SignedDistance(placed, item.mesh.faces), estimate, keypoints, view, edits, settings)
     hand = HandVariables(model, aligned)
     adam = torch.optim.Adam(

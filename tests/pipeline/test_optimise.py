@@ -64,6 +64,15 @@ def test_camera_setup_finds_an_object_that_starts_beside_its_mask(scene: Scene) 
     np.testing.assert_allclose(fit.pose.rotation @ fit.pose.rotation.T, np.eye(3), atol=1e-9)
 
 
+def test_camera_setup_crosses_a_wide_gap_where_only_transport_has_a_gradient(scene: Scene) -> None:
+    """IoU stays 0 for many steps on the way: that is no plateau while the transport cost falls."""
+    offset = np.array([4.5 if scene.center[0] <= 0 else -4.5, -0.5, 0])
+    prior = ViewPrior(np.eye(3), scene.center / scene.radius * 1.3 + offset)
+    fit = camera_setup(replace(scene.ball, prior=prior), view_of(scene), SETTINGS | {"camera_steps": 400, "lr_camera": 3e-3})
+    assert fit.figures["initial"] > 0.999
+    assert fit.figures["final"] < 0.1
+
+
 def test_camera_setup_keeps_a_start_that_is_already_right(scene: Scene) -> None:
     fit = camera_setup(scene.ball, view_of(scene), SETTINGS)
     assert fit.figures["final"] <= fit.figures["initial"] < 0.03

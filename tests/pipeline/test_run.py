@@ -143,6 +143,26 @@ def test_an_edit_reruns_only_what_depends_on_it(
         np.testing.assert_array_equal(second.reconstruction.masks.object, obj)
 
 
+def test_keypoints_moved_far_drop_the_detectors_3d_evidence(use: Any, recipe: Recipe, photo: Photo) -> None:
+    """The old world landmarks would pull the fit back to the hand that the reviewer rejected."""
+    scene = grasp("right")
+    seen: list[HandDetection] = []
+
+    class Watching(Truth):
+        def fit(self, photo: Photo, detection: HandDetection, mask: np.ndarray, camera: Camera) -> HandEstimate:
+            seen.append(detection)
+            return super().fit(photo, detection, mask, camera)
+
+    use(Watching(scene))
+    reoptimise(photo, recipe, 0, Edits(keypoints=scene.keypoints + 1.0))
+    reoptimise(photo, recipe, 0, Edits(keypoints=scene.keypoints[::-1].copy()))
+    near, far = seen
+    assert np.abs(near.world).max() > 0
+    assert near.right_score == 1.0
+    assert not far.world.any()
+    assert far.right_score == 0.5
+
+
 def test_two_hands_one_of_them_empty(use: Any, recipe: Recipe, photo: Photo) -> None:
     use(Truth(grasp("right"), hands=2))
     first, second = annotate_photo(photo, recipe)
