@@ -68,7 +68,9 @@ def test_camera_setup_crosses_a_wide_gap_where_only_transport_has_a_gradient(sce
     """IoU stays 0 for many steps on the way: that is no plateau while the transport cost falls."""
     offset = np.array([4.5 if scene.center[0] <= 0 else -4.5, -0.5, 0])
     prior = ViewPrior(np.eye(3), scene.center / scene.radius * 1.3 + offset)
-    fit = camera_setup(replace(scene.ball, prior=prior), view_of(scene), SETTINGS | {"camera_steps": 400, "lr_camera": 3e-3})
+    fit = camera_setup(
+        replace(scene.ball, prior=prior), view_of(scene), SETTINGS | {"camera_steps": 400, "lr_camera": 3e-3}
+    )
     assert fit.figures["initial"] > 0.999
     assert fit.figures["final"] < 0.1
 
