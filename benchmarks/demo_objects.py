@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import mitsuba as mi
 import numpy as np
-import trimesh
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from pipeline.types import F64, I64
-
-mi.set_variant("scalar_rgb")
+from pipeline.evaluate.render_mitsuba import grid_faces, mesh, texture
 
 CAN_RADIUS, CAN_HEIGHT = 0.033, 0.155  # metres
 CARTON = np.array([0.068, 0.046, 0.165])  # width, depth, height in metres
@@ -145,47 +141,3 @@ def room(wall: tuple[int, int, int]) -> Image.Image:
         left = 40 + 26 * k
         draw.ellipse((left, 780 - 22 * (k % 4), left + 60, 1000), fill=("#6f8468", "#7e9274", "#64795f")[k % 3])
     return image.filter(ImageFilter.GaussianBlur(22))
-
-
-def texture(image: Image.Image) -> dict[str, Any]:
-    """A bitmap whose uv (0, 0) is the picture's top-left corner."""
-    return {"type": "bitmap", "bitmap": mi.Bitmap(np.array(image)), "wrap_mode": "clamp"}
-
-
-def mesh(
-    name: str,
-    verts: F64,
-    faces: I64,
-    bsdf: dict[str, Any],
-    uv: F64 | None = None,
-    attributes: dict[str, F64] | None = None,
-    smooth: bool = True,
-) -> Any:
-    """A mitsuba mesh; `attributes` are per vertex."""
-    props = mi.Properties()
-    props["bsdf"] = mi.load_dict({"type": "twosided", "nested": bsdf})
-    shape = mi.Mesh(
-        name, len(verts), len(faces), has_vertex_normals=smooth, has_vertex_texcoords=uv is not None, props=props
-    )
-    params = mi.traverse(shape)
-    params["vertex_positions"] = np.ascontiguousarray(verts, np.float32).ravel()
-    params["faces"] = np.ascontiguousarray(faces, np.uint32).ravel()
-    if smooth:
-        normals = trimesh.Trimesh(verts, faces, process=False).vertex_normals
-        params["vertex_normals"] = np.ascontiguousarray(normals, np.float32).ravel()
-    if uv is not None:
-        params["vertex_texcoords"] = np.ascontiguousarray(uv, np.float32).ravel()
-    params.update()
-    for key, values in (attributes or {}).items():
-        shape.add_attribute(
-            f"vertex_{key}", values.size // len(verts), np.ascontiguousarray(values, np.float32).ravel()
-        )
-    return shape
-
-
-def grid_faces(rows: int, columns: int, wrap: bool) -> I64:
-    """Two triangles per cell of a (rows, columns) grid of vertices."""
-    i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns if wrap else columns - 1), indexing="ij")
-    k = (j + 1) % columns
-    a, b, c, d = (i * columns + j, i * columns + k, (i + 1) * columns + j, (i + 1) * columns + k)
-    return np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])

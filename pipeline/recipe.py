@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,23 @@ class Recipe:
         if missing:
             raise UnknownRecipe(f"recipe '{path}': lacks the section [{missing[0]}]")
         return cls(name=settings.get("name", path.stem), settings=settings)
+
+    def changed(self, assignments: Sequence[str]) -> Recipe:
+        """With settings replaced, each 'section.name=value' with a TOML value. Raises UnknownRecipe."""
+        settings = copy.deepcopy(self.settings)
+        for assignment in assignments:
+            where, _, value = assignment.partition("=")
+            *path, name = where.strip().split(".")
+            section = settings
+            for key in path:
+                section = section.get(key, {})
+            if not isinstance(section, dict) or name not in section:
+                raise UnknownRecipe(f"recipe '{self.name}': has no setting '{where.strip()}'")
+            try:
+                section[name] = tomllib.loads(f"x = {value}")["x"]
+            except tomllib.TOMLDecodeError as error:
+                raise UnknownRecipe(f"'{assignment}': the value is not TOML ({error})") from error
+        return Recipe(self.name, settings)
 
     @property
     def digest(self) -> str:

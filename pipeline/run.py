@@ -46,7 +46,7 @@ from pipeline.types import (
     Reconstruction,
 )
 
-PIPELINE_VERSION = "1"  # part of every cache key: raise it when a stage outside the adapters changes its results
+PIPELINE_VERSION = "2"  # part of every cache key: raise it when a stage outside the adapters changes its results
 NO_HINTS = HandHints()
 STALE_WORLD = 0.15  # mean move of the keypoints, in hand sizes, beyond which the old 3D landmarks are another hand's
 T = TypeVar("T")
@@ -241,6 +241,15 @@ def _placed_by_person(detection: HandDetection, keypoints: np.ndarray) -> HandDe
     return replace(detection, keypoints=keypoints, source="keypoints", presence=1.0)
 
 
+def complete_object(
+    photo: Photo, recipe: Recipe, masks: Masks, camera: Camera, estimate: HandEstimate, cache: StageCache | None = None
+) -> tuple[Completion, ObjectMesh]:
+    """Only the object's stages, with masks and hand given: amodal completion and closed mesh (for the benchmark)."""
+    run = _Run(photo, recipe, cache)
+    completion = _inpaint(run, masks)
+    return completion, _reconstruct(run, completion, masks.object, camera, estimate)
+
+
 def _inpaint(run: _Run, masks: Masks) -> Completion:
     inpainter, version = run.adapter("inpaint")
     shapes = [masks.hand, masks.object, masks.arm]
@@ -299,8 +308,9 @@ def _optimise(
     from pipeline.evaluate.assess import Assessment, assess
     from pipeline.hand_model import load_hand
     from pipeline.optimise.camera_setup import CameraFit, camera_setup
-    from pipeline.optimise.contact_alignment import Aligned, ContactHints, contact_alignment
+    from pipeline.optimise.contact_alignment import Aligned, contact_alignment
     from pipeline.optimise.refinement import Refined, refinement
+    from pipeline.optimise.terms import ContactHints
     from pipeline.optimise.view import make_view
 
     settings = run.recipe.stage("optimise")
@@ -313,24 +323,21 @@ def _optimise(
         front=None if edits.contact_front is None else view.crop(edits.contact_front),
         back=None if edits.contact_back is None else view.crop(edits.contact_back),
     )
-    keypoints = estimate.keypoints
+    marks = Edits(touching=edits.touching, not_touching=edits.not_touching)
     aligned = run.stage(
         "contact_alignment",
         Aligned,
-        [item, fit, estimate, hints, *scene],
-        lambda: contact_alignment(item, fit.pose, estimate.pose, model, keypoints, view, hints, settings),
+        [item, fit, estimate, hints, marks, *scene],
+        lambda: contact_alignment(item, fit.pose, estimate, model, view, hints, marks, settings),
     )
-    marks = Edits(touching=edits.touching, not_touching=edits.not_touching)
     refined = run.stage(
         "refinement",
         Refined,
-        [item, aligned, estimate, marks, *scene],
-        lambda: refinement(
-            item, aligned.object_pose, aligned.hand, estimate.pose, model, keypoints, view, marks, settings
-        ),
+        [item, aligned, estimate, hints, marks, *scene],
+        lambda: refinement(item, aligned, estimate, model, view, hints, marks, settings),
     )
     hand_verts, hand_joints = model.posed(refined.hand)
-    pose = aligned.object_pose
+    pose = refined.object_pose
     object_verts = pose.place(item.mesh.vertices)
     photo_size = run.photo.size
     front = view.expand(aligned.front, photo_size) if edits.contact_front is None else edits.contact_front

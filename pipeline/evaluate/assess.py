@@ -48,7 +48,7 @@ def assess(
     warnings = []
     distance = SignedDistance(object_verts, object_faces).query(hand_verts)[0]
     zone = model.zone > 0
-    metrics = _image_metrics(camera, masks, amodal, model, hand_verts, object_verts, object_faces)
+    metrics = image_metrics(camera, masks, amodal, model, hand_verts, object_verts, object_faces)
     metrics["penetration_mm"] = float(max(0.0, -distance.min()) * 1000)
     metrics["contact_fraction"] = float((np.abs(distance[zone]) < TOUCH).mean())
     try:
@@ -68,7 +68,7 @@ def assess(
     return Assessment(metrics, contacts, _confidence(metrics, presence, masks.score, estimate.score), tuple(warnings))
 
 
-def _image_metrics(
+def image_metrics(
     camera: Camera, masks: Masks, amodal: Mask, model: HandModel, hand: F64, obj: F64, obj_faces: I64
 ) -> dict[str, float]:
     """hand_iou and object_visible_iou compare what a depth test leaves visible; object_iou the whole silhouette."""

@@ -1,6 +1,7 @@
 """Triangle meshes to pixels: coverage, a differentiable silhouette, and depth in layers.
 
-    points (pixels) --coverage--> hard mask --silhouette--> the same mask, with a gradient
+    points (pixels) --outline--> the edges where the number of covering faces changes
+                    --cover--> hard mask --integrate--> the mask's gradient
     verts (metres)  --depth_layers / depth_map--> the first k surfaces behind every pixel
 
 The silhouette's forward is exact supersampled coverage, not a blurred relaxation. Its gradient is the
@@ -11,6 +12,7 @@ on the outline moves mass in and out of the mask along the outward normal n, any
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -18,186 +20,50 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from pipeline.geometry.orientation import edge_keys, first_at_place, sides
+from pipeline.geometry import raster_cuda, raster_numba, raster_torch
+from pipeline.geometry.topology import Outline, Topology, topology_of
+
+__all__ = ["Layers", "Topology", "coverage", "depth_layers", "depth_map", "silhouette"]
 
 NEAR = 1e-3  # metres; a face with a vertex closer to (or behind) the pinhole's plane is not drawn
-MAX_PIECES_PER_EDGE = 1024  # an edge that leaves the image by far must not exhaust memory
-BESIDE = 1e-4  # pixels; how far beside an edge its outer side is looked at
-TORCH_CHUNK = 4_000_000  # point-in-triangle tests per batch on a GPU
-
-
-class Topology:
-    """Who shares an edge with whom; computed once per mesh.
-
-    With `vertices` (V, 3), vertices at the same place count as one (a textured mesh repeats them along
-    its uv seams; unwelded, a seam on the outline would be integrated twice).
-    """
-
-    def __init__(self, faces: Tensor, vertices: Tensor | None = None) -> None:
-        self.faces = faces.detach().long().clone()
-        faces_np = self.faces.cpu().numpy()
-        if vertices is not None:
-            faces_np = first_at_place(vertices.detach().cpu().numpy())[faces_np]
-        pairs = np.sort(sides(faces_np), 1)
-        _, one, inverse, count = np.unique(edge_keys(pairs), return_index=True, return_inverse=True, return_counts=True)
-        edges = pairs[one]
-        face_of_side = np.tile(np.arange(len(faces_np)), 3)
-        by_edge = np.argsort(inverse, kind="stable")
-        first = np.cumsum(count) - count
-        face_a = face_of_side[by_edge[first]]
-        face_b = face_of_side[by_edge[np.minimum(first + 1, len(by_edge) - 1)]]
-        apex = faces_np[face_a].sum(1) - edges.sum(1)  # the corner of face_a that is not on the edge
-
-        def tensor(values: NDArray) -> Tensor:
-            return torch.as_tensor(values, device=faces.device)
-
-        self.edges, self.apex = tensor(edges), tensor(apex)  # (E, 2), (E,) vertex indices
-        self.face_a, self.face_b = tensor(face_a), tensor(face_b)  # (E,) face indices
-        self.border = tensor(count != 2)  # (E,) open or non-manifold: may be an outline from anywhere
-
-    def contour(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Edges (N, 2) and apexes (N,) between a front and a back face, or on a border."""
-        front = _double_area(points[self.faces]) > 0
-        index = torch.nonzero((front[self.face_a] != front[self.face_b]) | self.border)[:, 0]
-        return self.edges[index], self.apex[index]
-
-
-def _double_area(triangles: Tensor) -> Tensor:
-    ab, ac = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
-    return ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-
-
-# Keyed by the tensor object itself (weakly), with its version: an address alone is re-used once a tensor dies.
-_topologies: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-
-
-def _topology_of(faces: Tensor) -> Topology:
-    version, topology = _topologies.get(faces, (None, None))
-    if topology is None or version != faces._version:
-        topology = Topology(faces)
-        _topologies[faces] = (faces._version, topology)
-    return cast(Topology, topology)
 
 
 def silhouette(points: Tensor, faces: Tensor | Topology, height: int, width: int, supersample: int = 2) -> Tensor:
     """The mask a projected mesh covers, with a gradient to the projected points.
 
     points: (V, 2) float32 or float64, pixels (pixel (0.5, 0.5) is the centre of the first one), all in
-    front of the camera; faces: (F, 3) long, or their `Topology` (better in a loop, and for meshes with uv
-    seams). Returns (height, width) of points' dtype: the fraction of supersample^2 samples covered.
-    Any device; CPU tensors go through numba.
+    front of the camera; faces: (F, 3) long on the same device, or their `Topology` (better in a loop, and for
+    meshes with uv seams). Returns (height, width) of points' dtype: the fraction of supersample^2 samples covered.
+
+    CPU tensors go through numba. On any other device everything stays there, and pytorch3d's rasteriser draws
+    the mask where it is installed with its CUDA half.
     """
-    topology = faces if isinstance(faces, Topology) else _topology_of(faces)
-    return cast(Tensor, _Silhouette.apply(points, topology, height, width, supersample))
+    return cast(Tensor, _Silhouette.apply(points, topology_of(faces), height, width, supersample))
 
 
 class _Silhouette(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, points: Tensor, topology: Topology, height: int, width: int, supersample: int) -> Tensor:
-        samples = _covered_samples(points.detach(), topology.faces, height, width, supersample)
-        ctx.save_for_backward(points.detach())
-        ctx.topology = topology
-        return avg_pool2d(samples.to(points.dtype)[None], supersample)[0]
+        exact = points.detach().double().contiguous()
+        backend = _backend(exact)
+        outline = backend.outline(exact, topology)
+        ctx.save_for_backward(exact, *outline)
+        if exact.device.type == "cuda" and raster_cuda.available():
+            mask = raster_cuda.cover(exact, topology.faces, height, width, supersample)
+        else:
+            mask = backend.cover(exact, outline, height, width, supersample)
+        return mask.to(points.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (points,) = ctx.saved_tensors
-        return _boundary_integral(points.double(), grads[0], ctx.topology).to(points.dtype), None, None, None, None
+        points, ends, excess = ctx.saved_tensors
+        gradient = _backend(points).integrate(points, Outline(ends, excess), grads[0].detach())
+        return gradient.to(grads[0].dtype), None, None, None, None
 
 
-def _boundary_integral(points: Tensor, grad: Tensor, topology: Topology) -> Tensor:
-    """(V, 2): sum over outline pieces of (dL/dM at the piece) * length * normal, shared by the edge's two ends."""
-    edges, apex = topology.contour(points)
-    start, along = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
-    length = along.norm(dim=1)
-    normal = torch.stack([along[:, 1], -along[:, 0]], 1) / length.clamp_min(1e-9)[:, None]
-    inward = ((points[apex] - start) * normal).sum(1) > 0
-    normal = torch.where(inward[:, None], -normal, normal)
-
-    # Half a pixel each, and at least two: an edge that a fold hides in part should count in part.
-    pieces = (2 * length + 1).ceil().nan_to_num(2.0).clamp(2, MAX_PIECES_PER_EDGE).long()
-    edge = torch.repeat_interleave(torch.arange(len(edges), device=points.device), pieces)
-    within = torch.arange(len(edge), device=points.device) - (torch.cumsum(pieces, 0) - pieces)[edge]
-    t = (within + 0.5) / pieces[edge]
-    where = start[edge] + t[:, None] * along[edge]
-
-    height, width = grad.shape
-    size = torch.tensor([width, height], dtype=points.dtype, device=points.device)
-    outline = ((where >= 0) & (where < size)).all(1)
-    just_outside = (where + BESIDE * normal[edge])[outline]
-    outline[outline.clone()] = ~_inside_faces(just_outside, points, topology.faces, height, width)
-    edge, t, where = edge[outline], t[outline], where[outline]
-    # Bilinear, not nearest: next to a hard target dL/dM jumps between two pixels, and the jump would make the
-    # last half pixel of a fit chatter.
-    image, grid = grad.to(points.dtype)[None, None], (where / size * 2 - 1)[None, None]
-    pull = grid_sample(image, grid, "bilinear", "border", align_corners=False)[0, 0, 0]
-    push = (pull * (length / pieces)[edge])[:, None] * normal[edge]
-    out = torch.zeros_like(points)
-    out.index_add_(0, edges[edge, 0], push * (1 - t)[:, None])
-    out.index_add_(0, edges[edge, 1], push * t[:, None])
-    return out
-
-
-def _inside_faces(where: Tensor, points: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
-    """(N,) bool: which of (N, 2) places in the image lie inside any face; exact, unlike a look at the mask.
-
-    Contour edges that a fold of the mesh hides by a fraction of a pixel would otherwise add a tenth to the
-    gradient of a hand.
-    """
-    if where.device.type == "cpu":
-        inside = np.zeros(len(where), dtype=np.bool_)
-        _inside_numba(where.numpy(), points.numpy(), faces.numpy(), height, width, inside)
-        return torch.from_numpy(inside)
-    return torch.cat([_inside_any(chunk, points[faces]) for chunk in where.split(1 + TORCH_CHUNK // len(faces))])
-
-
-def _inside_any(where: Tensor, triangles: Tensor) -> Tensor:
-    """(N,) bool by testing every place against every one of (F, 3, 2) triangles."""
-    turns = []
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        start, along = triangles[:, a], triangles[:, b] - triangles[:, a]
-        rise, run = along[:, 0] * (where[:, 1:] - start[:, 1]), along[:, 1] * (where[:, :1] - start[:, 0])
-        turns.append(rise - run)
-    turn = torch.stack(turns)  # (3, N, F)
-    return ((turn > 0).all(0) | (turn < 0).all(0)).any(1)
-
-
-@njit(cache=True)
-def _pixel(at, size):  # type: ignore[no-untyped-def]
-    """The one of `size` pixels that holds a coordinate, or the nearest one."""
-    return int(min(max(at, 0.0), size - 1.0))
-
-
-@njit(cache=True)
-def _inside_numba(where, points, faces, height, width, inside):  # type: ignore[no-untyped-def]
-    """As `_inside_any`, but every face looks only at the places in the pixels of its bounding box."""
-    first = np.zeros(height * width + 1, dtype=np.int64)  # places sorted by pixel: those of pixel p are
-    pixel = np.empty(len(where), dtype=np.int64)  # order[first[p]:first[p + 1]]
-    for i in range(len(where)):
-        pixel[i] = _pixel(where[i, 1], height) * width + _pixel(where[i, 0], width)
-        first[pixel[i] + 1] += 1
-    first = np.cumsum(first)
-    order = np.argsort(pixel, kind="mergesort")
-    for f in range(faces.shape[0]):
-        x0, y0 = points[faces[f, 0]]
-        x1, y1 = points[faces[f, 1]]
-        x2, y2 = points[faces[f, 2]]
-        if not math.isfinite(x0 + y0 + x1 + y1 + x2 + y2):
-            continue
-        left, right = _pixel(min(x0, x1, x2), width), _pixel(max(x0, x1, x2), width)
-        top, bottom = _pixel(min(y0, y1, y2), height), _pixel(max(y0, y1, y2), height)
-        for row in range(top, bottom + 1):
-            for slot in range(first[row * width + left], first[row * width + right + 1]):
-                i = order[slot]
-                x, y = where[i]
-                a = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
-                b = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
-                c = (x0 - x2) * (y - y2) - (y0 - y2) * (x - x2)
-                if (a > 0 and b > 0 and c > 0) or (a < 0 and b < 0 and c < 0):
-                    inside[i] = True
+def _backend(points: Tensor) -> ModuleType:
+    return raster_numba if points.device.type == "cpu" else raster_torch
 
 
 def coverage(
@@ -207,88 +73,9 @@ def coverage(
 
     points: (V, 2) pixels; faces: (F, 3). No gradient; faces with points that are not finite are left out.
     """
-    tensors = torch.from_numpy(np.ascontiguousarray(points)), torch.from_numpy(np.ascontiguousarray(faces))
-    samples = _covered_samples(*tensors, height, width, supersample)
-    return cast(NDArray[np.float32], avg_pool2d(samples.float()[None], supersample)[0].numpy())
-
-
-def _covered_samples(points: Tensor, faces: Tensor, height: int, width: int, supersample: int) -> Tensor:
-    """(height * supersample, width * supersample) bool."""
-    scaled = points.double() * supersample
-    if points.device.type != "cpu":
-        return _cover_torch(scaled, faces, height * supersample, width * supersample)
-    samples = np.zeros((height * supersample, width * supersample), dtype=np.bool_)
-    _cover_numba(np.ascontiguousarray(scaled.numpy()), np.ascontiguousarray(faces.numpy()), samples)
-    return torch.from_numpy(samples)
-
-
-@njit(cache=True)
-def _centres_between(low, high, size):  # type: ignore[no-untyped-def]
-    """First and last of `size` pixels whose centres lie in [low, high]; none when first > last."""
-    return int(min(max(math.ceil(low - 0.5), 0.0), size)), int(max(min(math.floor(high - 0.5), size - 1.0), -1.0))
-
-
-@njit(cache=True)
-def _cover_numba(points, faces, out):  # type: ignore[no-untyped-def]
-    height, width = out.shape
-    for f in range(faces.shape[0]):
-        x0, y0 = points[faces[f, 0]]
-        x1, y1 = points[faces[f, 1]]
-        x2, y2 = points[faces[f, 2]]
-        area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-        if area == 0.0 or not math.isfinite(area):
-            continue
-        if area < 0:
-            x1, x2 = x2, x1
-            y1, y2 = y2, y1
-        left, right = _centres_between(min(x0, x1, x2), max(x0, x1, x2), width)
-        top, bottom = _centres_between(min(y0, y1, y2), max(y0, y1, y2), height)
-        for y in range(top, bottom + 1):
-            py = y + 0.5
-            e0, e1, e2 = (x1 - x0) * (py - y0), (x2 - x1) * (py - y1), (x0 - x2) * (py - y2)
-            for x in range(left, right + 1):
-                px = x + 0.5
-                if (
-                    e0 >= (y1 - y0) * (px - x0)
-                    and e1 >= (y2 - y1) * (px - x1)
-                    and e2 >= (y0 - y2) * (px - x2)
-                ):  # fmt: skip
-                    out[y, x] = True
-
-
-def _cover_torch(points: Tensor, faces: Tensor, height: int, width: int) -> Tensor:
-    """The same mask as `_cover_numba` in tensor operations: faces in batches of similar bounding box."""
-    triangles = points[faces]
-    area = _double_area(triangles)
-    ok = torch.isfinite(area) & (area != 0)
-    triangles = torch.where((area < 0)[:, None, None], triangles[:, [0, 2, 1]], triangles)
-    limit = torch.tensor([width - 1.0, height - 1.0], dtype=points.dtype, device=points.device)
-    low = (triangles.amin(1) - 0.5).ceil().clamp_min(0.0)
-    high = torch.minimum((triangles.amax(1) - 0.5).floor(), limit)
-    ok &= (high >= low).all(1)
-    side = (high - low + 1).amax(1)
-    out = torch.zeros(height * width, dtype=torch.bool, device=points.device)
-    smaller, box = 0, 2
-    while smaller < max(height, width):
-        batch = torch.nonzero(ok & (side > smaller) & (side <= box))[:, 0]
-        for index in batch.split(max(1, TORCH_CHUNK // box**2)):
-            _cover_boxes(triangles[index], low[index], box, height, width, out)
-        smaller, box = box, box * 2
-    return out.view(height, width)
-
-
-def _cover_boxes(triangles: Tensor, low: Tensor, box: int, height: int, width: int, out: Tensor) -> None:
-    """Set the covered pixels of (N, 3, 2) triangles whose bounding boxes fit in box x box from `low`."""
-    offset = torch.arange(box, device=out.device)
-    x, y = low[:, 0, None] + offset, low[:, 1, None] + offset  # (N, box)
-    inside = (x < width)[:, None, :] & (y < height)[:, :, None]
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        start, along = triangles[:, a], triangles[:, b] - triangles[:, a]
-        rise = along[:, 0, None] * (y + 0.5 - start[:, 1, None])
-        run = along[:, 1, None] * (x + 0.5 - start[:, 0, None])
-        inside &= rise[:, :, None] >= run[:, None, :]
-    pixel = (y[:, :, None] * width + x[:, None, :])[inside]
-    out[pixel.long()] = True
+    exact = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64))
+    outline = raster_numba.every_side(exact, torch.from_numpy(np.ascontiguousarray(faces, dtype=np.int64)))
+    return cast(NDArray[np.float32], raster_numba.cover(exact, outline, height, width, supersample).numpy())
 
 
 class Layers(NamedTuple):
@@ -328,6 +115,12 @@ def depth_map(
 ) -> NDArray[np.float64]:
     """(height, width) metres along z of the nearest surface, inf on the background; see `depth_layers`."""
     return depth_layers(verts, faces, K, height, width, k=1).depth[..., 0]
+
+
+@njit(cache=True)
+def _centres_between(low, high, size):  # type: ignore[no-untyped-def]
+    """First and last of `size` pixels whose centres lie in [low, high]; none when first > last."""
+    return int(min(max(math.ceil(low - 0.5), 0.0), size)), int(max(min(math.floor(high - 0.5), size - 1.0), -1.0))
 
 
 @njit(cache=True)

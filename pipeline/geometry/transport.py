@@ -24,6 +24,7 @@ BLUR = 0.03  # image sides; eps = BLUR^2. Below about one grid cell the potentia
 COOLING = 0.6  # of the blur per iteration, in the first call
 WARM_ITERATIONS = 4  # per later call: the silhouette moves little between two steps of an optimiser
 NEGLIGIBLE = -40.0  # log of a term against the largest one of its sum
+TINY = 1e-270  # a sum of products above it has lost nothing to underflow, which starts near 1e-308
 FLOOR = 1e-12  # mass of an empty cell, so that its logarithm exists
 
 
@@ -42,6 +43,7 @@ class Sinkhorn:
         self._rows = _averaging(height, grid / max(height, width), like)
         self._columns = _averaging(width, grid / max(height, width), like)
         self._costs = _cost(len(self._rows), grid), _cost(len(self._columns), grid)
+        self._kernels: dict[float, list[tuple[F64, F64]]] = {}  # costs and kernels of rows and columns, per eps
         self._b = _normalised(self._pool(like))
         self._log_b = _log(self._b)
         zero = np.zeros_like(self._log_b)
@@ -77,27 +79,46 @@ class Sinkhorn:
 
     def _softmin(self, h: F64, eps: float) -> F64:
         """-eps log sum_y exp(h(y) - |x - y|^2 / eps), one axis after the other."""
-        rows, columns = self._costs
-        over_columns = _log_sum_exp(h, columns / eps)
-        return cast(F64, -eps * _log_sum_exp(over_columns.T, rows / eps).T)
+        if eps not in self._kernels:
+            self._kernels[eps] = [(cost / eps, np.exp(-cost / eps)) for cost in self._costs]
+        rows, columns = self._kernels[eps]
+        over_columns = _log_sum_exp(h, *columns)
+        return cast(F64, -eps * _log_sum_exp(np.ascontiguousarray(over_columns.T), *rows).T)
 
 
 @njit(cache=True)
-def _log_sum_exp(h, cost):  # type: ignore[no-untyped-def]
-    """(R, X): log sum_y exp(h[r, y] - cost[x, y]); most terms are far below the largest and cost no exp."""
+def _log_sum_exp(h, cost, kernel):  # type: ignore[no-untyped-def]
+    """(R, X): log sum_y exp(h[r, y] - cost[x, y]), with kernel = exp(-cost), symmetric like cost.
+
+    A product with the kernel where that does not underflow: exp and log once per cell, not per pair.
+    """
     out = np.empty((h.shape[0], cost.shape[0]))
+    sums = np.empty(cost.shape[0])
     for r in range(h.shape[0]):
-        for x in range(cost.shape[0]):
-            largest = -np.inf
-            for y in range(h.shape[1]):
-                largest = max(largest, h[r, y] - cost[x, y])
-            total = 0.0
-            for y in range(h.shape[1]):
-                below = h[r, y] - cost[x, y] - largest
-                if below > NEGLIGIBLE:
-                    total += math.exp(below)
-            out[r, x] = largest + math.log(total)
+        largest = h[r].max()
+        sums[:] = 0.0
+        for y in range(h.shape[1]):
+            weight = math.exp(h[r, y] - largest)
+            if weight > 0.0:
+                for x in range(len(sums)):
+                    sums[x] += weight * kernel[y, x]
+        for x in range(len(sums)):
+            out[r, x] = largest + math.log(sums[x]) if sums[x] > TINY else _log_sum_around(h[r], cost[x])
     return out
+
+
+@njit(cache=True)
+def _log_sum_around(h, cost):  # type: ignore[no-untyped-def]
+    """log sum exp(h - cost) around its own largest term; most others are far below it and cost no exp."""
+    largest = -np.inf
+    for y in range(len(h)):
+        largest = max(largest, h[y] - cost[y])
+    total = 0.0
+    for y in range(len(h)):
+        below = h[y] - cost[y] - largest
+        if below > NEGLIGIBLE:
+            total += math.exp(below)
+    return largest + math.log(total)
 
 
 def _averaging(size: int, cells_per_pixel: float, like: Tensor) -> Tensor:

@@ -1,8 +1,11 @@
 """Stage A (paper 4.1): the object's rotation and translation whose silhouette matches the amodal mask.
 
-The similarity `X_cam = s * (R X + t)` shows the same picture for every s, so the stage works at s = 1 and
-leaves the scale to the contact alignment. It starts from the analytic camera of the view prior and tries the
-prior's further rotations only when that start does not reach the target.
+The similarity `X_cam = s * (R X + t)` shows the same picture for every s, so the stage works at s = 1 and leaves the
+scale to the contact alignment.
+
+    view prior     the analytic camera: it is tried first, and when it reaches the target nothing else is
+    starts         rotations the prior leaves open, each placed by matching area and centre of its silhouette
+    culling        all starts in a small picture, the better ones a few steps, the best ones to the end
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as nn
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from pipeline.geometry.camera import project
@@ -23,14 +27,20 @@ from pipeline.types import F64, ObjectMesh, ObjectPose
 
 # Optimal transport only helps while the silhouettes are far apart; below this loss the IoU term leads.
 TRANSPORT_ABOVE = 0.3
-PROBE_STEPS = 20
+OPEN_ABOVE = 0.1  # a prior that ends worse than this was wrong: try its other rotations
+COARSE = 64  # pixels of the picture in which starts are compared
+KEPT, FINALISTS = 6, 2
+PROBE_STEPS = 25
+NEAREST, FARTHEST = 1.2, 1e3  # depths a placement may take, in radii of the mesh
+TURN_COST = 0.2  # per square radian: a turn the silhouette does not show (a can about its axis) is not drifted into
 
 
 @dataclass(frozen=True)
 class CameraFit:
-    """The object's pose at scale 1, and the stage's figures (initial and final 1 - IoU, steps)."""
+    """The object's pose at scale 1, the analytic one it started from, and figures (1 - IoU before, after; steps)."""
 
     pose: ObjectPose
+    start: ObjectPose
     figures: dict[str, float]
 
 
@@ -40,30 +50,65 @@ class Attempt:
 
     rotation: F64  # (3, 3) object -> camera
     transl: F64  # (3,) at s = 1
-    loss: float
-    steps: int
+    loss: float = float("inf")
+    steps: int = 0
 
 
 def camera_setup(item: ObjectMesh, view: View, settings: dict[str, Any]) -> CameraFit:
-    """Search from the view prior, then from its further rotations."""
-    search = _Search(item, view, lr=settings["lr_camera"], stop=settings["stop_loss"])
-    start = Attempt(item.prior.rotation, item.prior.transl, float("inf"), 0)
-    initial = search.run(start, steps=0).loss
-    best = search.run(start, settings["camera_steps"])
-    if best.loss > max(0.1, settings["stop_loss"]) and len(item.prior.starts):
-        probes = [search.run(Attempt(r, item.prior.transl, float("inf"), 0), PROBE_STEPS) for r in item.prior.starts]
-        leader = min(probes, key=lambda a: a.loss)
-        best = min(best, search.run(leader, settings["camera_steps"]), key=lambda a: a.loss)
+    """Search from the view prior, then from the rotations it leaves open."""
+    fine = _Search(item, view.K, view.amodal, settings)
+    prior = item.prior
+    start = Attempt(prior.rotation, prior.transl)
+    if len(prior.starts):
+        coarse = _coarse(item, view, settings)
+        start = coarse.place(start.rotation)
+        found = [coarse.place(rotation) for rotation in prior.starts]
+        probes = [coarse.run(a, PROBE_STEPS) for a in sorted(found, key=lambda a: a.loss)[:KEPT]]
+        finals = sorted(probes, key=lambda a: a.loss)[:FINALISTS]
+        best = min((fine.run(a, settings["camera_steps"]) for a in finals), key=lambda a: a.loss)
+    else:
+        best = fine.run(start, settings["camera_steps"])
+    initial = fine.run(start, steps=0).loss
     pose = ObjectPose(rotation=_orthonormal(best.rotation), transl=best.transl, scale=1.0)
-    return CameraFit(pose, {"initial": initial, "final": best.loss, "steps": float(best.steps)})
+    figures = {"initial": initial, "final": best.loss, "steps": float(best.steps)}
+    return CameraFit(pose, ObjectPose(start.rotation, start.transl, 1.0), figures)
+
+
+def _coarse(item: ObjectMesh, view: View, settings: dict[str, Any]) -> _Search:
+    height, width = view.shape
+    scale = COARSE / max(height, width)
+    size = max(8, round(height * scale)), max(8, round(width * scale))
+    target = nn.interpolate(view.amodal[None, None], size, mode="area")[0, 0]
+    K = view.K * torch.tensor([[size[1] / width], [size[0] / height], [1.0]])
+    return _Search(item, K, target, settings)
 
 
 class _Search:
-    def __init__(self, item: ObjectMesh, view: View, lr: float, stop: float) -> None:
+    """Silhouettes of one mesh against one target picture."""
+
+    def __init__(self, item: ObjectMesh, K: torch.Tensor, target: torch.Tensor, settings: dict[str, Any]) -> None:
         self.vertices = torch.as_tensor(item.mesh.vertices, dtype=torch.float32)
         self.topology = Topology(torch.as_tensor(item.mesh.faces), self.vertices)
-        self.view, self.lr, self.stop = view, lr, stop
-        self.transport = Sinkhorn(view.amodal)
+        self.K, self.target = K, target
+        self.lr, self.stop = settings["lr_camera"], settings["stop_loss"]
+        self.transport = Sinkhorn(target)
+
+    def place(self, rotation: F64) -> Attempt:
+        """A rotation with the translation under which area and centre of the silhouette match the target's."""
+        turned = self.vertices @ torch.as_tensor(rotation, dtype=torch.float32).T
+        radius = float(turned.norm(dim=1).max())
+        area, centre = _moments(self.target)
+        depth, focal = 4 * radius, float(self.K[0, 0])
+        at = centre
+        for _ in range(4):
+            offset = (at - self.K[:2, 2]) / focal * depth
+            transl = torch.cat([offset, offset.new_tensor([depth])])
+            mask = silhouette(project(turned + transl, self.K), self.topology, *self.target.shape)
+            own_area, own_centre = _moments(mask)
+            at = at + centre - own_centre
+            grown = (own_area / area).clamp_min(1e-6).sqrt()
+            depth = float(np.clip(depth * float(grown), NEAREST * radius, FARTHEST * radius))
+        return self.run(Attempt(rotation, transl.double().numpy()), steps=0)
 
     def run(self, start: Attempt, steps: int) -> Attempt:
         """Adam from one start; keeps the best step, stops at the target loss or on a plateau."""
@@ -78,10 +123,11 @@ class _Search:
             rotation = axis_angle_to_matrix(turn) @ rotation0
             lateral = torch.cat([shift[:2] * transl0[2], shift.new_zeros(1)])
             transl = (transl0 + lateral) * torch.exp(shift[2])
-            points = project(self.vertices @ rotation.T + transl, self.view.K)
-            mask = silhouette(points, self.topology, *self.view.shape)
-            overlap = 1 - soft_iou(mask, self.view.amodal)
+            points = project(self.vertices @ rotation.T + transl, self.K)
+            mask = silhouette(points, self.topology, *self.target.shape)
+            overlap = 1 - soft_iou(mask, self.target)
             loss = overlap + self.transport(mask) if overlap.item() > TRANSPORT_ABOVE else overlap
+            loss = loss + TURN_COST * turn.square().sum()
             if far != (overlap.item() > TRANSPORT_ABOVE):
                 far, lowest = not far, float("inf")
             since += 1
@@ -96,6 +142,17 @@ class _Search:
             loss.backward()
             adam.step()
         return best
+
+
+def _moments(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Area in pixels and centre (2,) of a soft mask; the picture's centre when it is empty."""
+    height, width = mask.shape
+    area = mask.sum()
+    if float(area) < 1e-6:
+        return area, mask.new_tensor([width / 2, height / 2])
+    x = (mask.sum(0) * (torch.arange(width) + 0.5)).sum() / area
+    y = (mask.sum(1) * (torch.arange(height) + 0.5)).sum() / area
+    return area, torch.stack([x, y])
 
 
 def _orthonormal(rotation: F64) -> F64:

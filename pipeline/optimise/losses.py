@@ -1,8 +1,16 @@
-"""The terms of METHOD 2, each a few lines: masks, penetration, contact, priors."""
+"""The terms of METHOD 2 and their kin, each a few lines: masks, penetration, contact, order, priors."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from pipeline.geometry.raster import depth_map
+from pipeline.optimise.view import View
+from pipeline.types import F64, I64
+
+SKIN = 0.004  # metres: skin this little behind the nearest surface still counts as the surface
+MOST_WRONG = 0.03  # metres: a vertex on the wrong side of the object counts no more than this
 
 
 def soft_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -28,6 +36,41 @@ def contact(distance: torch.Tensor) -> torch.Tensor:
     return distance.clamp_min(0).sum()
 
 
+def grip(distance: torch.Tensor, zones: list[torch.Tensor], press: float, reach: float) -> torch.Tensor:
+    """How far the nearest skin of each contact zone is from touching, metres, mean over the zones.
+
+    Skin touches when it is `press` metres inside: flesh gives way. The cost levels off at `reach`, so a finger that
+    is held away is not pulled in.
+    """
+    gaps = torch.stack([distance[ids].topk(min(5, len(ids)), largest=False).values.mean() for ids in zones])
+    return reach * (1 - torch.exp(-(gaps + press).abs() / reach)).mean()
+
+
+class Order:
+    """What the photo shows in front: where hand and object overlap, the visible one is nearer to the camera."""
+
+    def __init__(self, object_at_one: F64, faces: I64, view: View) -> None:
+        depth = depth_map(object_at_one, faces, view.camera.K, *view.shape)
+        self.overlap = torch.as_tensor(np.isfinite(depth))
+        self.depth = torch.as_tensor(np.where(np.isfinite(depth), depth, 0.0), dtype=torch.float32)
+        self.hand, self.object, self.shape = view.hand >= 0.5, view.object >= 0.5, view.shape
+
+    def __call__(
+        self, verts: torch.Tensor, pixels: torch.Tensor, scale: torch.Tensor, seen: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean metres by which vertices (778, 3) are on the wrong side; `seen` (778,): not hidden by the hand."""
+        x, y = (torch.as_tensor(i) for i in inside(pixels, self.shape))
+        behind = verts[:, 2] - self.depth[y, x] * scale  # of the object's nearest surface
+        wrong = torch.where(self.hand[y, x] & seen, behind, torch.where(self.object[y, x], -behind, 0.0))
+        return (wrong * self.overlap[y, x]).clamp(0, MOST_WRONG).mean()
+
+
+def inside(pixels: torch.Tensor, shape: tuple[int, int]) -> tuple[I64, I64]:
+    """Column and row of each (N, 2) point, held inside the picture."""
+    at = np.floor(pixels.detach().double().numpy()).astype(np.int64)
+    return at[:, 0].clip(0, shape[1] - 1), at[:, 1].clip(0, shape[0] - 1)
+
+
 def touching(distance: torch.Tensor, vertices: int = 5) -> torch.Tensor:
     """A part that must touch: the mean distance of its nearest vertices, metres."""
     return distance.topk(min(vertices, len(distance)), largest=False).values.abs().mean()
@@ -38,7 +81,7 @@ def clearance(distance: torch.Tensor, gap: float = 0.008) -> torch.Tensor:
     return (gap - distance).clamp_min(0).topk(min(5, len(distance))).values.mean()
 
 
-def reprojection(joints_px: torch.Tensor, keypoints: torch.Tensor, hand_px: float) -> torch.Tensor:
-    """Robust mean distance of projected joints to 2D keypoints, in hand sizes."""
+def reprojection(joints_px: torch.Tensor, keypoints: torch.Tensor, hand_px: float, tolerance: float) -> torch.Tensor:
+    """Robust mean distance of projected joints to 2D keypoints, in hand sizes; quadratic below `tolerance`."""
     error = (joints_px - keypoints).norm(dim=-1) / hand_px
-    return (torch.sqrt(error**2 + 0.02**2) - 0.02).mean()
+    return (torch.sqrt(error**2 + tolerance**2) - tolerance).mean()

@@ -33,6 +33,11 @@ class View:
     def shape(self) -> tuple[int, int]:
         return self.camera.height, self.camera.width
 
+    @property
+    def zoom(self) -> float:
+        """Pixels of this view per pixel of the photo."""
+        return self.camera.width / (self.window[2] - self.window[0])
+
     def crop(self, mask: Mask) -> Mask:
         """Another photo mask in this view (majority of the pixels)."""
         return np.asarray(_shrink(mask, self.window, self.shape) >= 0.5)

@@ -147,8 +147,8 @@ def _same(a: Box, b: Box, limit: float = 0.985) -> bool:
 def _refine(view: View, start: Box) -> tuple[float, Box]:
     """Least squares between both outlines and the prior. Returns (cost, box)."""
     contour = np.ascontiguousarray(view.contour[::2])
-    weight = view.true_edge[::2].astype(np.float64)
-    distance = np.where(view.known, view.signed_distance, 0.0)  # beyond the photo anything may be
+    weight = np.ascontiguousarray(view.edge_weight[::2])
+    distance = view.outline_pull
 
     def box_at(x: F64) -> Box:
         return Box(turned(x[:3], start.rotation), start.sides * np.exp(x[3:6]), np.array([x[6], x[7], 1.0]))

@@ -15,7 +15,7 @@ from pipeline.reconstruct.candidate import Candidate
 from pipeline.reconstruct.outline import turned
 from pipeline.reconstruct.photometry import edge_contrast, shading, visible_normals
 from pipeline.reconstruct.simple_solids import Solid, fit_solids
-from pipeline.reconstruct.stack import MESH_SPOKES, Stack, even, mesh
+from pipeline.reconstruct.stack import MESH_SPOKES, Stack, even, hollowed, mesh
 from pipeline.reconstruct.symmetry import MirrorAxis, elongation, mirror_axes, mirrored
 from pipeline.reconstruct.view import SIZE, View, sample
 from pipeline.types import F64, Mask
@@ -29,7 +29,8 @@ LOOKED_AT = 10  # explanations of the outline that are compared with the picture
 CLEARLY_WORSE = 0.10  # mirror IoU below the best axis'
 SIMPLE_GAIN = 0.075  # a solid of few parameters may fit so much worse than a free profile
 FLAT_GAIN, TILT_COST, FOLD_GAIN, LONG_GAIN, RIM_GAIN, SHADING_GAIN = 0.06, 0.0006, 0.5, 0.02, 0.02, 0.1
-OUTLINE_GAIN, STEP_COST = 0.1, 0.08
+OUTLINE_GAIN, STEP_COST, UNSEEN_TILT_COST = 0.1, 0.08, 0.0008
+VESSEL_TAPER, VESSEL_LENGTH = 1.3, 1.8  # least brim over base, most length over brim
 DISC, DISC_COST = 0.45, 0.06  # length over diameter below which a tilted plate needs better evidence than a long fruit
 
 
@@ -48,8 +49,10 @@ def fit(view: View) -> Candidate:
             gain = FLAT_GAIN * flatness(solid.stack) + FOLD_GAIN * (axis.iou - axes[0].iou)
             tried.append((_outline_score(view, solid) + gain, solid))
     tried.sort(key=lambda entry: -entry[0])
-    _, solid = max(tried[:LOOKED_AT], key=lambda entry: entry[0] + _picture_score(view, entry[1].stack))
-    return _candidate(view, solid)
+    judged = [(score + _picture_score(view, solid.stack), solid) for score, solid in tried[:LOOKED_AT]]
+    _, evident = max(judged, key=lambda entry: entry[0])
+    _, likely = max(judged, key=lambda entry: entry[0] - UNSEEN_TILT_COST * _unseen_tilt(view, entry[1]))
+    return _candidate(view, likely, evident)
 
 
 def _outline_score(view: View, solid: Solid) -> float:
@@ -67,6 +70,11 @@ def _outline_score(view: View, solid: Solid) -> float:
 def _picture_score(view: View, stack: Stack) -> float:
     lit = shading(view, visible_normals(view, *mesh(stack, SPOKES)))
     return SHADING_GAIN * lit + RIM_GAIN * rim(view, stack)
+
+
+def _unseen_tilt(view: View, solid: Solid) -> float:
+    """Degrees of tilt that no rim shows. An outline hardly tells a tilt from its opposite: better none than that."""
+    return float(abs(np.rad2deg(solid.tilt)) * (1 - max(0.0, rim(view, solid.stack))))
 
 
 def carve(view: View, distance: F64, axis: MirrorAxis, tilt: float) -> Stack:
@@ -138,12 +146,12 @@ def _symmetric_distance(view: View, axis: MirrorAxis) -> F64:
     return np.asarray(np.minimum(here, there + SLACK) + np.minimum(there, here + SLACK)) / 2
 
 
-def _candidate(view: View, solid: Solid) -> Candidate:
+def _candidate(view: View, solid: Solid, evident: Solid) -> Candidate:
+    """The solid, with the evidence for a solid of revolution that the one which explains the view best gives."""
     stack, axis, tilt = solid
-    vertices, faces = mesh(even(stack), MESH_SPOKES)
+    vertices, faces = mesh(even(hollowed(stack) if _open(stack) else stack), MESH_SPOKES)
     up = -1.0 if stack.axis[1] > 0 else 1.0  # +y points up in the picture
     axes = np.stack([stack.across * up, stack.axis * up, np.cross(stack.across, stack.axis)], 1)
-    drawn = view.draw(vertices, faces)
     return Candidate(
         kind="revolution",
         vertices=vertices,
@@ -151,18 +159,32 @@ def _candidate(view: View, solid: Solid) -> Candidate:
         axes=axes,
         starts=_starts(stack, axes, tilt),
         depth_known=0.8 * axis.iou,
-        evidence={
-            "iou": view.iou(drawn),
-            "explained": view.explained(drawn),
-            "mirror": axis.iou,
-            "flat_ends": flatness(stack),
-            "rim": max(0.0, rim(view, stack)),
-            "shading": shading(view, visible_normals(view, vertices, faces)),
-            "bulge": _bulge(stack, tilt),
-            "steps": stack.steps,
-            "slenderness": stack.slenderness,
-        },
+        evidence=_evidence(view, evident),
     )
+
+
+def _evidence(view: View, solid: Solid) -> dict[str, float]:
+    stack, axis, tilt = solid
+    vertices, faces = mesh(even(stack), MESH_SPOKES)
+    drawn = view.draw(vertices, faces)
+    return {
+        "iou": view.iou(drawn),
+        "explained": view.explained(drawn),
+        "mirror": axis.iou,
+        "flat_ends": flatness(stack),
+        "rim": max(0.0, rim(view, stack)),
+        "shading": shading(view, visible_normals(view, vertices, faces)),
+        "bulge": _bulge(stack, tilt),
+        "steps": stack.steps,
+        "slenderness": stack.slenderness,
+    }
+
+
+def _open(stack: Stack) -> bool:
+    """Whether it is a bowl or a cup: short, and widest at one end, as what is to be filled from there."""
+    narrow, wide = sorted((float(stack.radius[2]), float(stack.radius[-3])))
+    brim = wide > 0.97 * float(stack.radius.max())
+    return brim and wide > VESSEL_TAPER * narrow and stack.slenderness < VESSEL_LENGTH
 
 
 def _bulge(stack: Stack, tilt: float) -> float:

@@ -45,8 +45,8 @@ def fit_solids(view: View, axes: list[MirrorAxis]) -> list[Solid]:
 def _fit(view: View, axis: MirrorAxis, tilt: float, egg: bool) -> tuple[float, Solid]:
     """Least squares between both outlines; returns (cost, solid)."""
     contour = np.ascontiguousarray(view.contour[::2])
-    weight = view.true_edge[::2].astype(np.float64)
-    distance = np.where(view.known, view.signed_distance, 0.0)
+    weight = np.ascontiguousarray(view.edge_weight[::2])
+    distance = view.outline_pull
     rings, spokes = (9, 16) if egg else (2, 28)
     tilt_cost = 1e3 if egg else TILT_PIXELS
 

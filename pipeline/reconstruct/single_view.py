@@ -20,7 +20,7 @@ class SingleViewReconstructor:
     """Surface of revolution, cuboid or inflated silhouette, whichever explains the view (STACK)."""
 
     name = "single-view"
-    version = "1"
+    version = "2"
 
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float

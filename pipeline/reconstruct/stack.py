@@ -9,6 +9,8 @@ import numpy as np
 from pipeline.types import F64, I64
 
 MESH_RINGS, MESH_SPOKES = 52, 52  # of the final mesh: 5400 faces
+WALL = 0.05  # of a vessel's largest radius
+SHARP = 0.7  # cosine of the turn of a profile that makes a corner
 STEEP = 1.5  # slope of a profile; the shoulders of bottles stay below
 
 
@@ -63,15 +65,30 @@ def mesh(stack: Stack, spokes: int) -> tuple[F64, I64]:
     return vertices, np.concatenate([side, bottom, top])
 
 
+def hollowed(stack: Stack) -> Stack:
+    """The same as a vessel: up the outside, over the brim at the wider end, down the inside to the floor."""
+    if stack.radius[0] > stack.radius[-1]:
+        turned = Stack(stack.origin, -stack.axis, -stack.across, -stack.along[::-1], stack.radius[::-1])
+        return hollowed(turned)
+    wall = WALL * float(stack.radius.max())
+    cavity = stack.along > stack.along[0] + wall
+    along = np.concatenate([stack.along, stack.along[cavity][::-1]])
+    radius = np.concatenate([stack.radius, np.maximum(stack.radius[cavity][::-1] - wall, wall)])
+    return Stack(stack.origin, stack.axis, stack.across, along, radius)
+
+
 def even(stack: Stack) -> Stack:
     """Rings evenly along the profile, end discs included, so that the caps carry vertices for the texture."""
     along = np.concatenate([stack.along[:1], stack.along, stack.along[-1:]])
     tip = 0.04 * stack.radius.max()
     radius = np.concatenate([[min(tip, stack.radius[0] / 2)], stack.radius, [min(tip, stack.radius[-1] / 2)]])
-    walked = np.concatenate([[0], np.cumsum(np.hypot(np.diff(along), np.diff(radius)))])
-    at = np.linspace(0, walked[-1], MESH_RINGS)
+    steps = np.stack([np.diff(along), np.diff(radius)], 1)
+    walked = np.concatenate([[0], np.cumsum(np.linalg.norm(steps, axis=1))])
+    rings = round(MESH_RINGS * max(1.0, 0.8 * walked[-1] / (np.ptp(along) + 2 * radius.max())))
+    at = np.linspace(0, walked[-1], rings)
     # keep the corners of the rims: an even spacing would bevel them
-    corners = walked[[1, -2]]
-    for corner in corners:
+    heading = steps / (np.linalg.norm(steps, axis=1, keepdims=True) + 1e-12)
+    for corner in walked[1:-1][(heading[1:] * heading[:-1]).sum(1) < SHARP]:
         at[np.abs(at - corner).argmin()] = corner
+    at = np.unique(at)
     return Stack(stack.origin, stack.axis, stack.across, np.interp(at, walked, along), np.interp(at, walked, radius))

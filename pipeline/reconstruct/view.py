@@ -8,6 +8,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 from pipeline.errors import EmptyMask
@@ -18,6 +19,7 @@ from pipeline.types import F64, I64, U8, Camera, Completion, Mask, Photo
 SIZE = 192  # pixels; the side of the square view: contour detail below 1/160 of an object is mask noise
 MARGIN = 0.08  # of the side, on each side of the silhouette
 OVERSAMPLE = 3  # warp finer, then average: no aliasing when the photo is larger than the view
+GUESSED = 0.3  # weight of an outline that was completed behind the hand
 NEAR = 2.0  # pixels: outlines this close agree
 MIN_PIXELS = 40  # a silhouette smaller than this in the photo has no shape to speak of
 
@@ -64,6 +66,25 @@ class View:
         return ~sample(near_border.astype(float), self.contour).astype(bool)
 
     @cached_property
+    def edge_weight(self) -> F64:
+        """(N,) of contour points: 1 on the visible object's own outline, less where completed, 0 at the border."""
+        near_seen = cv2.dilate(self.original.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.float64)
+        guessed = sample(near_seen, self.contour) < 0.5
+        return np.where(guessed, GUESSED, 1.0) * self.true_edge
+
+    @cached_property
+    def weight_near(self) -> F64:
+        """(S, S) the weight of the nearest contour point."""
+        y, x = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+        nearest = cKDTree(self.contour).query(np.stack([x, y], -1).reshape(-1, 2))[1].reshape(SIZE, SIZE)
+        return np.asarray(np.where(self.true_edge, self.edge_weight, 1.0)[nearest])
+
+    @cached_property
+    def outline_pull(self) -> F64:
+        """(S, S) signed distance to the outline times its weight there; 0 beyond the photo, where anything may be."""
+        return np.where(self.known, self.signed_distance * self.weight_near, 0.0)
+
+    @cached_property
     def inner(self) -> Mask:
         """(S, S) the object's own pixels clear of the outline, whose contrast is not the object's."""
         return np.asarray(cv2.erode((self.original & self.mask).astype(np.uint8), np.ones((7, 7))) > 0)
@@ -87,10 +108,13 @@ class View:
     def explained(self, drawn: Mask) -> float:
         """0..1: how much of both outlines lies on the other one, within about 2 pixels; sharper than IoU."""
         outline = outline_of(drawn)
-        there = np.abs(sample(signed_distance(drawn), self.contour[self.true_edge]))
-        back = np.abs(sample(self.signed_distance, outline[sample(self.known.astype(np.float64), outline) > 0.99]))
-        agree = [float(np.exp(-np.square(gap / NEAR)).mean()) if len(gap) else 0.0 for gap in (there, back)]
-        return sum(agree) / 2
+        outline = outline[sample(self.known.astype(np.float64), outline) > 0.99]
+        there, back = sample(signed_distance(drawn), self.contour), sample(self.signed_distance, outline)
+        parts = (there, self.edge_weight), (back, sample(self.weight_near, outline))
+        agree = [
+            np.exp(-np.square(gap / NEAR)) @ weight / weight.sum() if weight.any() else 0.0 for gap, weight in parts
+        ]
+        return float(sum(agree) / 2)
 
     def draw(self, vertices: F64, faces: I64) -> Mask:
         """(S, S) silhouette of a mesh in the virtual camera frame."""

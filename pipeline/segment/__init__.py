@@ -2,6 +2,6 @@
 
 photo + keypoints -> scene.py (working size, skeletons)
     -> foreground.py (what stands out: ISNet views, or GrabCut)
-    -> hand_mask.py (capsules + colour.py + guided.py) -> object_mask.py (forearm, contour filter, choice)
-    -> landmark.py (two rounds, photo size)
+    -> hand_mask.py (capsules + colour.py + guided.py + cut.py) -> object_mask.py (forearm, contour filter, choice)
+    -> landmark.py (two rounds, then cut.py once more at photo size)
 """

@@ -1,7 +1,7 @@
 """The visible hand, guided by its landmarks.
 
 capsules around the bones -> colours under them, the occluder's dropped -> colour models of hand and rest
--> log odds + distance prior -> guided filter -> parts that contain bone
+-> bones that something hides left out -> log odds + distance prior -> guided filter -> cut -> parts that contain bone
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.segment.colour import ColourModel, is_skin, kmeans, subsample
+from pipeline.segment.cut import cut
 from pipeline.segment.guided import guided_filter
-from pipeline.segment.scene import Scene, Skeleton, components, distance_to
+from pipeline.segment.scene import Scene, Skeleton, components, distance_to, without_thin_holes
 from pipeline.types import F64, Mask
 
 CORE = 0.5  # width of the capsules that are flesh if they are visible at all
@@ -24,7 +25,13 @@ FOREGROUND = 0.5
 LIKE_HUE = 16.0  # Lab units in the (a, b) plane between skin in light and skin in shadow
 DEEPEST_SHADOW = 0.4  # of the lightness of the root's skin
 ANY_COLOUR = -11.0  # log density of a colour seen nowhere else: uniform over Lab; hand beyond 3.6 sigma is not hand
+MOST_SHOWN = 0.2  # of the hand, in a map that is believed to leave it out
+OBJECT_ONLY = 3.0  # log odds against the hand where a map shows the object without it
+INSIDE = 1.0  # log odds that what lies within the capsules is hand
+THIN_GAP = 0.002  # metres from rim to middle; thinner holes are prints on a glove, nails and highlights
+VISIBLE = 0.15  # of a bone's pixels have the hand's colours, unless something hides it
 MIN_SHARE = 0.03  # of the core's pixels, for a colour to count
+LEAST_BONE = 3e-5  # square metres under which there is bone, for a part to be kept: half a fingertip
 PART_SHARE = 0.04  # of the largest part's bone pixels, for a part to be kept
 
 
@@ -36,12 +43,13 @@ class HandEvidence:
     distance: np.ndarray  # (h, w) to the wide capsules, in units of FALLOFF
     colour: F64  # (h, w) log odds hand / rest of the colours alone, clipped to +-6
     score: F64  # (h, w) > 0 where the hand is more likely than not, smooth
+    likely: Mask  # (h, w) the hand by score and the picture's edges, uncut at the wrist
 
 
 def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | None = None) -> HandEvidence:
     """Colour and place of one hand. `maps` (N, h, w) are the foreground maps, `held` a first guess of the object."""
-    core, wide = hand.capsules(scene.shape, CORE), hand.capsules(scene.shape, WIDE)
-    distance = distance_to(wide) / (FALLOFF * hand.metre)
+    core = hand.capsules(scene.shape, CORE)
+    distance = _reach(hand, hand.capsules(scene.shape, WIDE))
     front = maps.max(0)
     object_only = _object_only(hand, core, maps)
     own, occluder = _split_core(scene, hand, core & (object_only < 0.5), front)
@@ -53,29 +61,53 @@ def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | N
     sure = (colour > 1) & (distance < 0.5)
     if sure.sum() > 300:  # once more, with the colours of the whole hand instead of its bones
         colour = _log_odds(scene, ColourModel.fit(scene.lab[sure], 4), rest_model)
-    score = colour + np.where(core, 1.0, 0.0) + 1.0 - 1.3 * np.minimum(distance, 5)
-    score -= 2.0 * object_only
-    if sure.any() and (seen := float(front[sure].mean())) > 0.6:  # the maps do show this hand: believe their edge
-        score -= 4.0 * seen * (1 - front)
-    smooth = guided_filter(scene.image, np.clip(score, -4, 4), max(2, round(0.006 * hand.metre)))
-    return HandEvidence(core, distance, colour, smooth.astype(np.float64))
+    seen = _visible(scene, hand, colour)  # a hidden bone says nothing about the pixels in front of it
+    bare = hand.palm(scene.shape, CORE) | hand.bones(scene.shape, CORE)[seen].any(0)
+    distance = _reach(hand, hand.palm(scene.shape, WIDE) | hand.bones(scene.shape, WIDE)[seen].any(0))
+    score = colour + np.where(bare, 1.0, 0.0) + INSIDE - 1.3 * np.minimum(distance, 5)
+    score -= _object_votes(object_only, colour, distance)
+    if sure.any() and (shown := float(front[sure].mean())) > 0.6:  # the maps do show this hand: believe their edge
+        score -= 4.0 * shown * (1 - front)
+    smooth = guided_filter(scene.image, np.clip(score, -4, 4), max(2, round(0.003 * hand.metre)))
+    return HandEvidence(core, distance, colour, smooth.astype(np.float64), cut(scene.lab, smooth))
 
 
-def beyond_wrist(scene: Scene, hand: Skeleton, direction: F64, margin: float = 0.012) -> Mask:
-    """(h, w): more than `margin` metres past the wrist, in the forearm's direction."""
+def _object_votes(object_only: np.ndarray, colour: F64, distance: np.ndarray) -> np.ndarray:
+    """(h, w) log odds against the hand: much if the maps leave out the whole hand, little if they take in fingers."""
+    sure = (colour > 2) & (distance < 0.5)
+    shown = float(object_only[sure].mean()) if sure.any() else 1.0
+    return np.asarray((2.0 + OBJECT_ONLY * max(0.0, 1 - shown / MOST_SHOWN)) * object_only)
+
+
+def _reach(hand: Skeleton, body: Mask) -> np.ndarray:
+    """(h, w) distance to a part of the hand in units of FALLOFF."""
+    return np.asarray(distance_to(body) / (FALLOFF * hand.metre))
+
+
+def _visible(scene: Scene, hand: Skeleton, colour: F64) -> np.ndarray:
+    """(15,) bool: the finger bones under which there is hand; the others are behind what is held."""
+    bones = hand.bones(scene.shape, CORE)
+    return np.array([bool(bone.any()) and float((colour[bone] > 0).mean()) > VISIBLE for bone in bones])
+
+
+def beyond_wrist(scene: Scene, hand: Skeleton, direction: F64) -> Mask:
+    """(h, w): past the wrist's crease, where the detector puts its wrist, in the forearm's direction."""
     y, x = np.mgrid[: scene.shape[0], : scene.shape[1]]
     along = (x - hand.wrist[0]) * direction[0] + (y - hand.wrist[1]) * direction[1]
-    return np.asarray(along > margin * hand.metre)
+    return np.asarray(along > 0)
 
 
-def cut_hand(evidence: HandEvidence, arm_side: Mask) -> Mask:
-    """The hand mask: where the evidence is positive, not past the wrist, in parts that contain bone."""
-    mask = (evidence.score > 0) & ~arm_side
+def cut_hand(evidence: HandEvidence, arm_side: Mask, metre: float) -> Mask:
+    """The hand mask: where the evidence is positive, not past the wrist, in parts that contain bone.
+
+    `metre` is its length in pixels.
+    """
+    mask = evidence.likely & ~arm_side
     labels, areas = components(mask)
     bone = np.bincount(labels[evidence.core & mask], minlength=len(areas))
     bone[0] = 0
-    kept = np.flatnonzero(bone >= max(1.0, PART_SHARE * bone.max()))
-    return np.asarray(np.isin(labels, kept) & mask)
+    kept = np.flatnonzero(bone >= min(LEAST_BONE * metre**2, max(1.0, PART_SHARE * bone.max())))
+    return without_thin_holes(np.isin(labels, kept) & mask, THIN_GAP * metre) & ~arm_side
 
 
 def _log_odds(scene: Scene, hand: ColourModel, rest: ColourModel) -> F64:

@@ -12,15 +12,18 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from pipeline.segment.colour import to_lab
+from pipeline.segment.cut import cut
 from pipeline.segment.foreground import ForegroundNet, grabcut_map
 from pipeline.segment.hand_mask import cut_hand, hand_evidence
 from pipeline.segment.object_mask import ADJACENT, Forearm, Grasp, choose_object, find_forearm
-from pipeline.segment.scene import Scene, dilate, distance_to, eroded
+from pipeline.segment.scene import Scene, dilate, distance_to, eroded, signed_distance
 from pipeline.types import HandDetection, Mask, Masks, Photo
 from pipeline.weights import WEIGHTS, is_cached, weight_path
 
 WITHOUT_NETWORK = "foreground by GrabCut: the ISNet weights are missing (hoi-annotate models pull cpu)"
 REACH = 0.12  # metres around the hand in which GrabCut may find an object
+EDGE = 0.001  # metres by which a contour at working size is off; it moves by no more than four times that
 SURE_OBJECT = 0.006  # metres from its contour, where a first object mask teaches the hand what is not hand
 
 
@@ -28,7 +31,7 @@ class LandmarkSegmenter:
     """Hand, object and forearm from landmarks, colours, and what stands out of the photo."""
 
     name = "landmark"
-    version = "1"
+    version = "2"
 
     def __init__(self, threads: int = 2) -> None:
         self._threads = threads
@@ -49,7 +52,7 @@ class LandmarkSegmenter:
             maps = net.maps(scene.image, [h.keypoints for h in scene.hands])
         else:
             maps, notes = np.stack([_grabcut(scene, i) for i in range(len(hands))]), (WITHOUT_NETWORK,)
-        return [_at_photo_size(m, photo, notes) for m in segment_scene(scene, maps)]
+        return at_photo_size(segment_scene(scene, maps), scene, photo, notes)
 
 
 def segment_scene(scene: Scene, maps: np.ndarray) -> list[Masks | str]:
@@ -67,7 +70,10 @@ def _one_round(scene: Scene, maps: np.ndarray, held: list[Mask | None]) -> list[
     evidence = [hand_evidence(scene, h, maps, known) for h, known in zip(scene.hands, held, strict=True)]
     arms = [find_forearm(scene, h, e, front) for h, e in zip(scene.hands, evidence, strict=True)]
     nearest = np.argmax([e.score for e in evidence], axis=0)  # a pixel belongs to one hand
-    hands = [cut_hand(e, a.side | (nearest != i)) for i, (e, a) in enumerate(zip(evidence, arms, strict=True))]
+    hands = [
+        cut_hand(e, a.side | (nearest != i), h.metre)
+        for i, (e, a, h) in enumerate(zip(evidence, arms, scene.hands, strict=True))
+    ]
     skin = np.asarray(np.any(hands, axis=0))
     arms = [replace(a, mask=a.mask & ~skin) for a in arms]
     taken = np.asarray(np.any([skin, *(a.mask for a in arms)], axis=0))
@@ -92,14 +98,34 @@ def _grabcut(scene: Scene, index: int) -> np.ndarray:
     return grabcut_map(scene.image, body | hand.hull(scene.shape), distance_to(body) > REACH * hand.metre)
 
 
-def _at_photo_size(masks: Masks | str, photo: Photo, notes: tuple[str, ...]) -> Masks | str:
-    if isinstance(masks, str):
-        return masks
-    height, width = photo.size
+def at_photo_size(answers: list[Masks | str], scene: Scene, photo: Photo, notes: tuple[str, ...]) -> list[Masks | str]:
+    """Masks of working size -> masks of photo size, on the photo's own edges where it is the finer of the two."""
+    return [
+        answer if isinstance(answer, str) else _scaled(answer, photo, scene.scale, hand.metre / scene.scale, notes)
+        for answer, hand in zip(answers, scene.hands, strict=True)
+    ]
 
-    def scaled(mask: Mask) -> Mask:
-        return np.asarray(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5)
 
-    hand, obj = scaled(masks.hand), scaled(masks.object)
+def _scaled(masks: Masks, photo: Photo, scale: float, metre: float, notes: tuple[str, ...]) -> Masks:
+    size = photo.size[::-1]
+    hand, obj, arm = (
+        np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5)
+        for mask in (masks.hand, masks.object, masks.arm)
+    )
+    if scale < 1:
+        hand = _snapped(hand, photo, metre) & ~arm
+        obj = _snapped(obj, photo, metre) & ~arm
     obj &= ~hand
-    return Masks(hand, obj, scaled(masks.arm) & ~hand & ~obj, masks.score, notes + masks.notes)
+    return Masks(hand, obj, arm & ~hand & ~obj, masks.score, notes + masks.notes)
+
+
+def _snapped(mask: Mask, photo: Photo, metre: float) -> Mask:
+    """(H, W): the mask with its contour moved to the edges of the photo, by at most four times EDGE."""
+    reach = max(1.0, EDGE * metre)
+    y, x = np.nonzero(dilate(mask, 5 * reach))
+    if not len(y):
+        return mask
+    window = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    moved = mask.copy()
+    moved[window] = cut(to_lab(photo.image[window]), signed_distance(mask[window]) / reach, certain=True)
+    return moved

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pipeline.segment.foreground import grabcut_map
-from pipeline.segment.hand_mask import FOREGROUND, HandEvidence, beyond_wrist
+from pipeline.segment.hand_mask import FOREGROUND, WIDE, HandEvidence, beyond_wrist
 from pipeline.segment.scene import Scene, Skeleton, components, count, dilate, distance_to, opened
 from pipeline.types import F64, Mask
 
@@ -31,6 +31,7 @@ ARM_HALF_WIDTH = 0.035  # metres at the wrist
 ARM_SPREAD = 0.2  # metres of half width per metre of forearm, for sleeves and perspective
 ARM_LENGTH = 0.25  # metres of forearm looked at to find its direction
 ARM_ANGLES = np.radians(np.arange(-75, 76, 15))
+ARM_UNSEEN = 0.7  # coverage that is expected of a forearm where the photo ends
 ARM_TURN_COST = 0.2  # of the strip's coverage, per radian away from the palm's axis
 
 
@@ -54,15 +55,17 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
         c, s = np.cos(axis + turn), np.sin(axis + turn)
         along, across = dx * c + dy * s, np.abs(dy * c - dx * s)
         strip = (along > 0.01) & (along < ARM_LENGTH) & (across < 0.6 * ARM_HALF_WIDTH)
-        covered = float(evident[strip].mean()) if strip.sum() > 30 else 0.5
+        length = max(1.0, ARM_LENGTH * 1.2 * ARM_HALF_WIDTH * hand.metre**2)  # pixels of the whole strip
+        seen = min(1.0, count(strip) / length)
+        covered = (float(evident[strip].mean()) if strip.any() else 0.0) * seen + ARM_UNSEEN * (1 - seen)
         score = covered - ARM_TURN_COST * abs(turn)
         if score > best_score + 1e-9:
             best, best_score = axis + turn, score
     direction = np.array([np.cos(best), np.sin(best)])
     along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
     cone = (along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0))
-    side = beyond_wrist(scene, hand, direction) & cone
-    mask = side & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
+    side = beyond_wrist(scene, hand, direction) & (cone | ~hand.capsules(scene.shape, WIDE))
+    mask = side & cone & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
     labels, _ = components(opened(mask, THINNEST * hand.metre))
     near = (along < 0.04) & (labels > 0)
     touching = np.unique(labels[near])
@@ -162,7 +165,8 @@ def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Reading:
     if not parts:
         return Reading(np.zeros_like(candidate), 0.0)
     alone = [quality(p, grasp, edges) for p in parts]
-    first = int(np.argmax([q * min(1.0, 3 * count(p) / areas.max()) for p, q in zip(parts, alone, strict=True)]))
+    large = [min(1.0, 3 * count(p) / areas.max(), count(p) / (SMALLEST * grasp.metre**2)) for p in parts]
+    first = int(np.argmax(np.multiply(alone, large)))
     held, score = parts[first], alone[first]
     for part in parts[:first] + parts[first + 1 :]:
         joined = quality(held | part, grasp, edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -37,15 +38,26 @@ class Skeleton:
         d = self.keypoints[0] - self.keypoints[list(KNUCKLES)].mean(0)
         return np.asarray(d / (np.linalg.norm(d) + 1e-9))
 
+    def bones(self, shape: tuple[int, int], width: float = 1.0) -> Mask:
+        """(15, H, W): a capsule around each finger bone, base to tip, `width` times as thick as flesh."""
+        points = np.round(self.keypoints * 16).astype(np.int32)  # cv2 draws with 4 fractional bits
+        out = np.zeros((3 * len(BONE_CHAINS), *shape), np.uint8)
+        for finger, (chain, radius) in enumerate(zip(BONE_CHAINS, FINGER_RADIUS, strict=True)):
+            for i, bone in enumerate(pairwise(chain[1:])):
+                cv2.polylines(out[3 * finger + i], [points[list(bone)]], False, 1, self._line(radius * width), shift=4)
+        return out > 0
+
+    def palm(self, shape: tuple[int, int], width: float = 1.0) -> Mask:
+        """(H, W): the palm, reaching `width` times the flesh's thickness beyond its joints."""
+        out = np.zeros(shape, np.uint8)
+        hull = cv2.convexHull(np.round(self.keypoints[list(PALM)] * 16).astype(np.int32))
+        cv2.fillPoly(out, [hull], 1, shift=4)
+        cv2.polylines(out, [hull], True, 1, self._line(PALM_RADIUS * width), shift=4)
+        return out > 0
+
     def capsules(self, shape: tuple[int, int], width: float = 1.0) -> Mask:
         """(H, W): the fingers as capsules around their bones and the palm, `width` times as thick as flesh."""
-        out = np.zeros(shape, np.uint8)
-        points = np.round(self.keypoints * 16).astype(np.int32)  # cv2 draws with 4 fractional bits
-        cv2.fillPoly(out, [cv2.convexHull(points[list(PALM)])], 1, shift=4)
-        cv2.polylines(out, [cv2.convexHull(points[list(PALM)])], True, 1, self._line(PALM_RADIUS * width), shift=4)
-        for chain, radius in zip(BONE_CHAINS, FINGER_RADIUS, strict=True):
-            cv2.polylines(out, [points[list(chain[1:])]], False, 1, self._line(radius * width), shift=4)
-        return out > 0
+        return np.asarray(self.palm(shape, width) | self.bones(shape, width).any(0))
 
     def _line(self, radius: float) -> int:
         return max(1, round(2 * radius * self.metre))
@@ -100,6 +112,11 @@ def distance_to(mask: Mask) -> np.ndarray:
     return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5))
 
 
+def signed_distance(mask: Mask) -> np.ndarray:
+    """(H, W) float32: pixels to the nearest pixel of the other kind, negative outside the mask."""
+    return np.asarray(np.where(mask, distance_to(~mask), -distance_to(mask)))
+
+
 def count(mask: Mask) -> int:
     """Number of True pixels."""
     return int(np.count_nonzero(mask))
@@ -120,6 +137,13 @@ def opened(mask: Mask, radius: float) -> Mask:
     r = max(1, round(radius))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0)
+
+
+def without_thin_holes(mask: Mask, radius: float) -> Mask:
+    """(H, W) with those holes filled that no disc of this radius in pixels fits into."""
+    labels, areas = components(~mask)
+    inside = np.bincount(labels.ravel(), distance_to(mask).ravel() > radius, minlength=len(areas))
+    return np.asarray(mask | ((labels > 0) & (inside[labels] == 0)))
 
 
 def components(mask: Mask) -> tuple[np.ndarray, np.ndarray]:

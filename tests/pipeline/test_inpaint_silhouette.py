@@ -175,3 +175,25 @@ def test_mirror_of_a_rectangle_is_one_of_its_axes() -> None:
 def test_one_pixel_object() -> None:
     photo, masks = scene(box(100, 60, 101, 61), blank())
     assert complete(photo, masks).amodal_mask.sum() == 1
+
+
+def test_a_handles_opening_stays_open():
+    ring = np.zeros((120, 160), dtype=bool)
+    cv2.circle(canvas := ring.astype(np.uint8), (70, 60), 40, 1, 14)
+    ring = canvas > 0
+    hand = np.zeros_like(ring)
+    hand[:, 112:] = True
+    amodal, _ = complete_silhouette(Masks(hand=hand & ~ring, object=ring, arm=np.zeros_like(ring)))
+    assert not amodal[60, 70]
+    assert (amodal & ring).sum() == ring.sum()
+
+
+def test_a_corner_in_front_of_the_hand_is_the_objects_own_edge():
+    box = np.zeros((160, 200), dtype=np.uint8)
+    cv2.fillConvexPoly(box, np.array([[20, 60], [80, 20], [120, 60], [100, 110], [40, 120]]), 1)
+    hand = np.zeros_like(box)
+    hand[30:130, 85:190] = 1
+    visible = box > 0
+    amodal, notes = complete_silhouette(Masks(hand=(hand > 0) & ~visible, object=visible, arm=np.zeros_like(visible)))
+    assert (amodal & visible).sum() / (amodal | visible).sum() > 0.97
+    assert notes == ()

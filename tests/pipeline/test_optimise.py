@@ -11,12 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.errors import EmptyMask
 from pipeline.geometry.sdf import SignedDistance
-from pipeline.optimise.camera_setup import CameraFit, camera_setup
-from pipeline.optimise.contact_alignment import ContactHints, contact_alignment
+from pipeline.optimise.camera_setup import camera_setup
+from pipeline.optimise.contact_alignment import Aligned, contact_alignment
 from pipeline.optimise.refinement import Refined, refinement
+from pipeline.optimise.terms import ContactHints
+from pipeline.optimise.variables import Articulation, PairVariables
 from pipeline.optimise.view import View, make_view
 from pipeline.recipe import Recipe
-from pipeline.types import Edits, HandPose, Masks, ObjectPose, ViewPrior
+from pipeline.types import Edits, HandEstimate, HandPose, Masks, ObjectMesh, ObjectPose, ViewPrior
 
 SETTINGS = Recipe.load("cpu").stage("optimise")
 
@@ -47,6 +49,29 @@ def disturbed(scene: Scene, seed: int = 0, finger_deg: float = 0.0) -> HandPose:
     return replace(pose, transl=wrist - scene.model.posed(pose)[1][0])
 
 
+def estimate_of(scene: Scene, pose: HandPose) -> HandEstimate:
+    return HandEstimate(pose, "open-hand", scene.keypoints, 2.0, 5.0, 1.0)
+
+
+def align(
+    scene: Scene,
+    hints: ContactHints | None = None,
+    ball: ObjectMesh | None = None,
+    pose: ObjectPose | None = None,
+    **settings: object,
+) -> Aligned:
+    return contact_alignment(
+        ball or scene.ball,
+        pose or ObjectPose(np.eye(3), scene.center / scene.radius, 1.0),
+        estimate_of(scene, disturbed(scene)),
+        scene.model,
+        view_of(scene),
+        hints or ContactHints(),
+        Edits(),
+        SETTINGS | settings,
+    )
+
+
 def truth_pose(scene: Scene) -> ObjectPose:
     return ObjectPose(np.eye(3), scene.center, scene.radius)
 
@@ -54,6 +79,10 @@ def truth_pose(scene: Scene) -> ObjectPose:
 def distances(scene: Scene, hand: HandPose, pose: ObjectPose) -> np.ndarray:
     placed = pose.scale * scene.ball.mesh.vertices @ pose.rotation.T + pose.transl
     return SignedDistance(placed, scene.ball.mesh.faces).query(scene.model.posed(hand)[0])[0]
+
+
+def held(scene: Scene, refined: Refined) -> np.ndarray:
+    return distances(scene, refined.hand, refined.object_pose)
 
 
 def test_camera_setup_finds_an_object_that_starts_beside_its_mask(scene: Scene) -> None:
@@ -83,13 +112,10 @@ def test_camera_setup_keeps_a_start_that_is_already_right(scene: Scene) -> None:
 @pytest.mark.parametrize("unit", [0.5, 1.0, 1.6])
 def test_alignment_recovers_the_object_scale_and_the_hand(scene: Scene, unit: float) -> None:
     """One picture fits every scale of the object; the contacts decide, whatever the mesh unit."""
-    start = CameraFit(ObjectPose(np.eye(3), scene.center / scene.radius, 1.0), {})
     ball = replace(scene.ball, mesh=replace(scene.ball.mesh, vertices=scene.ball.mesh.vertices * unit))
-    pose = replace(start.pose, transl=start.pose.transl * unit)
+    pose = ObjectPose(np.eye(3), scene.center / scene.radius * unit, 1.0)
     hand = disturbed(scene)
-    aligned = contact_alignment(
-        ball, pose, hand, scene.model, scene.keypoints, view_of(scene), ContactHints(), SETTINGS
-    )
+    aligned = align(scene, ball=ball, pose=pose)
     before = np.linalg.norm(scene.model.posed(hand)[1][0] - scene.joints[0])
     # positions relative to the object in units of its true radius: the paper's relative error
     size = aligned.object_pose.scale * unit / scene.radius
@@ -102,59 +128,66 @@ def test_alignment_recovers_the_object_scale_and_the_hand(scene: Scene, unit: fl
 
 def test_the_hand_goes_on_moving_after_the_first_registration(scene: Scene) -> None:
     """The public code rebinds the tensor that Adam holds, which freezes the hand from then on."""
-    start = ObjectPose(np.eye(3), scene.center / scene.radius, 1.0)
-    runs = [
-        contact_alignment(
-            scene.ball,
-            start,
-            disturbed(scene),
-            scene.model,
-            scene.keypoints,
-            view_of(scene),
-            ContactHints(),
-            SETTINGS | {"registration_at": [2], "alignment_steps": steps},
-        )
-        for steps in (3, 40)
-    ]
+    runs = [align(scene, registration="icp", registration_at=[2], alignment_steps=steps) for steps in (3, 40)]
     turned = Rotation.from_rotvec(runs[0].hand.global_orient).inv() * Rotation.from_rotvec(runs[1].hand.global_orient)
     assert turned.magnitude() > np.deg2rad(2)
     assert runs[1].figures["final"] < runs[0].figures["final"]
 
 
 def test_a_reviewers_contact_masks_replace_the_derived_ones(scene: Scene) -> None:
-    start = ObjectPose(np.eye(3), scene.center / scene.radius, 1.0)
-    view = view_of(scene)
-    nothing = np.zeros(view.shape, bool)
-    hints = ContactHints(front=nothing, back=nothing)
-    aligned = contact_alignment(
-        scene.ball, start, disturbed(scene), scene.model, scene.keypoints, view, hints, SETTINGS
-    )
+    nothing = np.zeros(view_of(scene).shape, bool)
+    aligned = align(scene, ContactHints(front=nothing, back=nothing))
     assert aligned.figures["front_px"] == aligned.figures["back_px"] == 0
-    derived = contact_alignment(
-        scene.ball, start, disturbed(scene), scene.model, scene.keypoints, view, ContactHints(), SETTINGS
-    )
+    derived = align(scene)
     assert derived.figures["front_px"] > 20
     assert derived.figures["back_px"] > 20
 
 
-def refine(scene: Scene, hand: HandPose, edits: Edits | None = None, reach: float = 0.025) -> Refined:
+def test_the_scan_offers_distinct_hypotheses_with_the_truth_among_them(scene: Scene) -> None:
+    aligned = align(scene)
+    apart = np.abs(np.diff(np.sort(np.log(aligned.scales))))
+    assert len(aligned.scales) == SETTINGS["hypotheses"]
+    assert apart.min() > 0.02
+    relative = aligned.scales * scene.center[2] / scene.model.posed(aligned.hand)[1].mean(0)[2]
+    truth = scene.radius * scene.center[2] / scene.joints.mean(0)[2]
+    assert np.abs(np.log(relative / truth)).min() < 0.03
+
+
+def test_the_grasp_space_takes_noise_out_of_an_articulation(scene: Scene) -> None:
+    noisy = scene.pose.hand_pose + np.deg2rad(5) * np.random.default_rng(0).normal(size=45)
+    around = Articulation.around(noisy, scene.model, 5.0, 1.0)
+    error = np.linalg.norm(around.centre.numpy() - scene.pose.hand_pose)
+    assert error < 0.7 * np.linalg.norm(noisy - scene.pose.hand_pose)
+    kept = Articulation.around(noisy, scene.model, 5.0, 0.0)
+    np.testing.assert_allclose(kept.centre.numpy(), noisy, atol=1e-6)
+
+
+def test_variables_start_where_they_are_told_and_move_by_metres(scene: Scene) -> None:
+    pair = PairVariables(scene.model, scene.pose, Articulation.around(scene.pose.hand_pose, scene.model, 5.0, 1.0))
+    verts = pair.forward()[0].detach().numpy()
+    np.testing.assert_allclose(verts, scene.verts, atol=2e-5)
+    pair.move(np.array([0.01, -0.02, 0.05]))
+    np.testing.assert_allclose(pair.forward()[0].detach().numpy() - verts, [[0.01, -0.02, 0.05]] * 778, atol=1e-5)
+
+
+def refine(scene: Scene, hand: HandPose, edits: Edits | None = None, **settings: object) -> Refined:
+    nothing = np.zeros((1, 1), bool)
     return refinement(
         scene.ball,
-        truth_pose(scene),
-        hand,
-        hand,
+        Aligned(hand, truth_pose(scene), np.array([scene.radius]), nothing, nothing, {}),
+        estimate_of(scene, hand),
         scene.model,
-        scene.keypoints,
         view_of(scene),
+        ContactHints(),
         edits or Edits(),
-        SETTINGS | {"contact_reach": reach},
+        SETTINGS | settings,
     )
 
 
 def test_refinement_takes_fingers_out_of_the_object(scene: Scene) -> None:
     deep = replace(scene.pose, hand_pose=scene.pose.hand_pose * 1.4)
     before = distances(scene, deep, truth_pose(scene))
-    after = distances(scene, refine(scene, deep).hand, truth_pose(scene))
+    after = held(scene, refine(scene, deep))
     assert before.min() < -0.008
     assert after.min() > before.min() / 2
 
@@ -163,20 +196,19 @@ def test_refinement_closes_fingers_that_hover(scene: Scene) -> None:
     open_hand = replace(scene.pose, hand_pose=scene.pose.hand_pose * 0.8)
     zone = (scene.model.zone > 0) & (scene.model.zone < 5)
     before = distances(scene, open_hand, truth_pose(scene))[zone]
-    after = distances(scene, refine(scene, open_hand).hand, truth_pose(scene))[zone]
+    after = held(scene, refine(scene, open_hand))[zone]
     assert np.abs(after).mean() < 0.6 * np.abs(before).mean()
 
 
 def test_parts_marked_by_a_reviewer_touch_or_keep_clear(scene: Scene) -> None:
     little, index = scene.model.zone_vertices("little"), scene.model.zone_vertices("index")
-    truth = truth_pose(scene)
     # Without the general contact term, so that only the reviewer's marks pull.
-    plain = distances(scene, refine(scene, scene.pose, reach=-1).hand, truth)
-    closed = distances(scene, refine(scene, scene.pose, Edits(touching=("little",)), reach=-1).hand, truth)
+    plain = held(scene, refine(scene, scene.pose, weight_grip=0.0))
+    closed = held(scene, refine(scene, scene.pose, Edits(touching=("little",)), weight_grip=0.0))
     assert plain[little].min() > 0.006
     assert abs(closed[little].min()) < 0.003
-    lifted = distances(scene, refine(scene, scene.pose, Edits(not_touching=("index",))).hand, truth)
-    assert plain[index].min() < 0.003
+    lifted = held(scene, refine(scene, scene.pose, Edits(not_touching=("index",))))
+    assert held(scene, refine(scene, scene.pose))[index].min() < 0.003
     assert lifted[index].min() > 0.004
 
 

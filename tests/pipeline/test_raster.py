@@ -9,7 +9,7 @@ import torch
 import trimesh
 
 from pipeline import hand_model
-from pipeline.geometry import raster
+from pipeline.geometry import raster, raster_cuda, raster_torch, topology
 from pipeline.geometry.camera import project, rays
 from pipeline.geometry.raster import Topology, coverage, depth_layers, depth_map, silhouette
 
@@ -57,22 +57,72 @@ def test_coverage_of_an_axis_aligned_square_is_its_area():
 
 
 def test_coverage_leaves_out_points_that_are_not_finite_and_clips_to_the_image():
-    points = np.array([[-50.0, -50.0], [500.0, -50.0], [-50.0, 500.0], [np.nan, 3.0], [1e200, 0.0]])
-    whole = coverage(points, np.array([[0, 1, 2]]), H, W)
-    assert whole.min() == 1
+    points = np.array([[-50.0, -50.0], [500.0, -50.0], [-50.0, 500.0], [np.nan, 3.0], [np.inf, 0.0], [1e200, 0.0]])
+    assert coverage(points, np.array([[0, 1, 2]]), H, W).min() == 1
     assert coverage(points, np.array([[0, 1, 3], [0, 2, 4]]), H, W).sum() == 0
+    assert coverage(points, np.array([[0, 2, 5]]), H, W).min() == 1  # very far is still a place
 
 
-@pytest.mark.parametrize("shape", [sphere, torus])
-def test_torch_path_draws_the_same_mask_as_numba(shape):
+def incoherent():
+    """A torus with a fifth of its faces turned round."""
+    verts, faces = torus()
+    turned = np.random.default_rng(0).random(len(faces)) < 0.2
+    return verts, np.where(turned[:, None], faces[:, ::-1], faces)
+
+
+def torn():
+    """A torus with a bite out of it, so that its inside shows, and three sheets on one of the edges that are left."""
+    verts, faces = torus()
+    faces = faces[verts[faces].mean(1)[:, 0] < CENTER[0] + 0.03]
+    a, b = faces[0, :2]
+    fins = verts[a] + 0.02 * np.random.default_rng(1).normal(size=(3, 3))
+    return np.concatenate([verts, fins]), np.concatenate([faces, [[a, b, len(verts) + i] for i in range(3)]])
+
+
+def drawn(shape, **options):
+    """The mask and the gradient of a smooth loss."""
     verts, faces = shape()
-    points = torch.from_numpy(project(verts, K)) * 2
-    numba = raster._covered_samples(points / 2, torch.from_numpy(faces), H, W, 2)
-    assert numba.any()
-    assert torch.equal(raster._cover_torch(points, torch.from_numpy(faces), 2 * H, 2 * W), numba)
+    points = torch.tensor(project(verts, K), requires_grad=True)
+    mask = silhouette(points, torch.from_numpy(faces), H, W, **options)
+    (mask * torch.from_numpy(smooth_weights())).sum().backward()
+    return mask.detach(), points.grad
 
 
-@pytest.mark.parametrize("shape", [sphere, torus, hand])
+@pytest.mark.parametrize("shape", [sphere, torus, hand, incoherent, torn])
+@pytest.mark.parametrize("supersample", [1, 3])
+def test_tensor_operations_draw_and_differentiate_as_numba_does(shape, supersample, monkeypatch):
+    mask, gradient = drawn(shape, supersample=supersample)
+    monkeypatch.setattr(raster, "_backend", lambda _: raster_torch)
+    again, gradient_again = drawn(shape, supersample=supersample)
+    assert torch.equal(mask, again)
+    assert torch.allclose(gradient, gradient_again, rtol=0, atol=1e-12 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize("shape", [sphere, torus, hand, incoherent, torn])
+def test_silhouette_is_the_coverage_of_every_face(shape):
+    verts, faces = shape()
+    points = project(verts, K)
+    one_by_one = np.zeros((H, W), dtype=bool)
+    for face in faces:
+        one_by_one |= coverage(points, face[None], H, W) > 0
+    assert np.array_equal(coverage(points, faces, H, W) > 0, one_by_one)
+    assert torch.equal(drawn(shape, supersample=1)[0] > 0, torch.from_numpy(one_by_one))
+
+
+@pytest.mark.skipif(not raster_cuda.available(), reason="pytorch3d._C does not import beside this torch")
+@pytest.mark.parametrize("shape", [sphere, torus, hand, incoherent, torn])
+@pytest.mark.parametrize("size", [(H, W), (W, H)])
+def test_pytorch3d_draws_the_same_mask(shape, size):
+    verts, faces = shape()
+    points, faces = torch.from_numpy(project(verts, K)), torch.from_numpy(faces)
+    points = torch.cat([points, torch.tensor([[np.nan, 0.0]])])
+    faces = torch.cat([faces, torch.tensor([[0, 1, len(points) - 1]])])
+    mask = raster_cuda.cover(points, faces, *size, 2)
+    difference = (mask - silhouette(points, faces, *size, 2)).abs().sum()
+    assert difference <= 2e-4 * mask.sum()  # samples within float32 of an edge
+
+
+@pytest.mark.parametrize("shape", [sphere, torus, hand, incoherent, torn])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_silhouette_gradient_agrees_with_finite_differences_of_fine_coverage(shape, dtype):
     verts, faces = shape()
@@ -97,16 +147,6 @@ def test_silhouette_gradient_agrees_with_finite_differences_of_fine_coverage(sha
     assert np.linalg.norm(analytic) == pytest.approx(np.linalg.norm(finite), rel=0.02)
 
 
-@pytest.mark.parametrize("shape", [torus, hand])
-def test_brute_force_finds_the_same_places_inside_as_numba(shape):
-    verts, faces = shape()
-    points, faces = torch.from_numpy(project(verts, K)), torch.from_numpy(faces)
-    where = torch.rand(500, 2, dtype=torch.float64, generator=torch.manual_seed(0)) * torch.tensor([W, H])
-    found = raster._inside_faces(where, points, faces, H, W)
-    assert 0 < found.sum() < len(found)
-    assert torch.equal(raster._inside_any(where, points[faces]), found)
-
-
 def test_only_the_outline_is_pushed():
     verts, faces = sphere()
     points = torch.tensor(project(verts, K), requires_grad=True)
@@ -124,9 +164,9 @@ def test_seams_are_integrated_once_when_welded():
     verts, faces = sphere(3)
     soup, soup_faces = verts[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
 
-    def total_push(v, topology):
+    def total_push(v, faces):
         points = torch.tensor(project(v, K), requires_grad=True)
-        (silhouette(points, topology, H, W) * torch.from_numpy(smooth_weights())).sum().backward()
+        (silhouette(points, faces, H, W) * torch.from_numpy(smooth_weights())).sum().backward()
         return points.grad.sum(0)
 
     expected = total_push(verts, Topology(torch.from_numpy(faces)))
@@ -158,7 +198,7 @@ def test_topology_cache_follows_the_tensor_not_its_address():
         assert mask[:50, :50].any() == (corners[0] == 0)
         del faces
         gc.collect()
-    assert len(raster._topologies) == 0
+    assert len(topology._topologies) == 0
     faces = torch.tensor([[0, 1, 2]])
     silhouette(points, faces, H, W)
     faces.copy_(torch.tensor([[3, 4, 5]]))

@@ -13,6 +13,7 @@ from pipeline.geometry.camera import from_focal, project
 from pipeline.geometry.raster import coverage, depth_layers
 from pipeline.geometry.watertight import is_watertight
 from pipeline.reconstruct.single_view import SingleViewReconstructor
+from pipeline.reconstruct.stack import Stack, even, hollowed, mesh
 from pipeline.types import F64, I64, Camera, Completion, ObjectMesh, Photo
 
 SIZE, DISTANCE = 360, 0.5
@@ -228,3 +229,13 @@ def test_pieces_left_out_are_told() -> None:
     mask[5:45, 5:45] = True
     found = SingleViewReconstructor().reconstruct(photo, Completion(mask, photo.image), mask, camera, DISTANCE)
     assert any("other pieces" in note for note in found.notes)
+
+
+def test_a_vessel_is_hollow_and_closed():
+    along = np.linspace(-1, 1, 40)
+    cup = Stack(np.array([0, 0, 5.0]), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), along, 0.6 + 0.3 * along)
+    for stack in (cup, Stack(cup.origin, cup.axis, cup.across, along, cup.radius[::-1])):
+        solid, vessel = (trimesh.Trimesh(*mesh(even(s), 40), process=False) for s in (stack, hollowed(stack)))
+        assert vessel.is_watertight
+        assert 0.05 * solid.volume < vessel.volume < 0.25 * solid.volume
+        np.testing.assert_allclose(vessel.bounds, solid.bounds, atol=0.02)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 
+from pipeline.geometry import registration
 from pipeline.geometry.registration import kabsch, similarity_icp, translation_icp, translation_scale_icp
 
 CENTER = np.array([0.02, 0.01, 0.5])
@@ -60,6 +62,20 @@ def test_translation_icp_moves_its_source_between_iterations():
     assert np.linalg.norm(once - OFFSET) > 3 * np.linalg.norm(often - OFFSET)
 
 
+@pytest.mark.parametrize("targets", [1, 3, 400])
+def test_closest_points_kept_between_steps_are_those_of_a_fresh_look_up(targets):
+    rng = np.random.default_rng(0)
+    target, points = rng.normal(size=(targets, 3)), rng.normal(size=(300, 3))
+    closest, tree = registration._Closest(target), cKDTree(target)
+    for step in 10.0 ** rng.uniform(-5, 0, 60):
+        points = points + step * rng.normal(size=3)  # all together, far or near
+        points[rng.integers(300)] += 1  # and one of them by itself
+        distance, index = closest(points)
+        wanted, wanted_index = tree.query(points)
+        assert np.array_equal(index, wanted_index)
+        assert np.allclose(distance, wanted, rtol=1e-14)
+
+
 def test_trimming_ignores_points_without_a_counterpart():
     source, target = patches()
     stray = np.random.default_rng(0).uniform(-0.2, 0.2, (len(source) // 6, 3)) + CENTER
@@ -108,6 +124,13 @@ def test_similarity_icp_by_scale_and_translation_is_the_fields_protocol():
     turned = (target - CENTER) @ trimesh.transformations.euler_matrix(0, 0, 0.2)[:3, :3].T
     assert similarity_icp(turned, target)[3] > 1e-3
     assert similarity_icp(turned, target, rotation=True)[3] < 1e-6
+
+
+def test_similarity_icp_of_a_source_without_extent_is_its_place():
+    _, target = patches()
+    scale, _, translation, rms = similarity_icp(np.ones((5, 3)), target)
+    assert np.isfinite([scale, rms, *translation]).all()
+    assert np.allclose(scale + translation, target.mean(0), atol=0.02)
 
 
 def test_points_must_be_finite_and_there():

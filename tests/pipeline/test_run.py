@@ -108,7 +108,7 @@ AFTER_MASKS = OPTIMISE | {"inpaint", "reconstruct", "watertight"}
 @pytest.mark.parametrize(
     ("edit", "first_stage", "rerun"),
     [
-        ("touching", "refinement", {"refinement", "assess"}),
+        ("touching", "contact_alignment", {"contact_alignment", "refinement", "assess"}),
         ("contact_front", "contact_alignment", {"contact_alignment", "refinement", "assess"}),
         ("object_mask", "inpaint", AFTER_MASKS),
         ("hand_mask", "hand", AFTER_MASKS | {"hand"}),

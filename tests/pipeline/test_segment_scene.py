@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.segment import landmark
+from pipeline.segment.hand_mask import hand_evidence
 from pipeline.segment.landmark import LandmarkSegmenter, segment_scene
-from pipeline.segment.object_mask import contour_filter
+from pipeline.segment.object_mask import contour_filter, find_forearm
 from pipeline.segment.scene import Scene
 from pipeline.types import HandDetection, Mask, Masks, Photo
 
@@ -190,12 +191,73 @@ def test_object_that_does_not_stand_out_is_found_from_the_grip(held: Drawn) -> N
 def test_grey_picture() -> None:
     """Without colour the root of the hand says what a hand looks like."""
     drawn = draw_scene(BEHIND_FINGERS)
-    grey = cv2.cvtColor(cv2.cvtColor(drawn.photo.image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    grey = np.asarray(
+        cv2.cvtColor(cv2.cvtColor(drawn.photo.image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), dtype=np.uint8
+    )
     scene = Scene.of(Photo("grey.png", "", grey), [drawn.detection])
     masks = segment_scene(scene, soft(drawn.foreground)[None])[0]
     assert isinstance(masks, Masks)
     assert iou(masks.hand, drawn.hand) > 0.85
     assert iou(masks.object, drawn.object) > 0.85
+
+
+def test_hand_ends_on_a_line_across_the_wrist() -> None:
+    """Also where the forearm is wider than a forearm should be: a sleeve, or a camera close to it."""
+    drawn = draw_scene(BEHIND_FINGERS)
+    wrist_x, wrist_y = HAND[0]
+    wide = np.zeros((HEIGHT, WIDTH), bool)
+    wide[int(wrist_y) + 14 :, int(wrist_x) - 110 : int(wrist_x) + 110] = True
+    image = drawn.photo.image.copy()
+    image[wide & ~drawn.hand] = image[drawn.arm].mean(0).astype(np.uint8)
+    scene = Scene.of(Photo("wide.png", "", image), [drawn.detection])
+    masks = segment_scene(scene, soft(drawn.foreground | wide)[None])[0]
+    assert isinstance(masks, Masks)
+    below = np.zeros((HEIGHT, WIDTH), bool)
+    below[int(wrist_y) + 3 :] = True
+    assert not (masks.hand & below).any()
+    assert iou(masks.hand, drawn.hand & ~below) > 0.9
+
+
+def test_forearm_that_the_photo_cuts_off_is_not_looked_for_inside_it() -> None:
+    """The photo ends at the wrist: what it shows beside the wrist is the heel of the hand, not a forearm."""
+    drawn = draw_scene(BEHIND_FINGERS)
+    end = int(HAND[0, 1]) + 6
+    keypoints = HAND.copy()
+    keypoints[0] = (378, end - 2)
+    heel = np.zeros((HEIGHT, WIDTH), bool)
+    heel[end - 70 : end, 260:400] = True
+    image = drawn.photo.image.copy()
+    image[heel & ~drawn.hand] = image[drawn.hand].mean(0).astype(np.uint8)
+    scene = Scene.of(Photo("cut.png", "", image[:end]), [detection(keypoints)])
+    front = soft(drawn.foreground | heel)[:end]
+    forearm = find_forearm(scene, scene.hands[0], hand_evidence(scene, scene.hands[0], front[None]), front)
+    assert forearm.direction[1] > 0.9
+
+
+def test_fingers_behind_the_object_are_no_hand_in_front_of_it() -> None:
+    """Keypoints go on behind what is held; a skin-coloured object must not become hand there."""
+    hand, arm = draw_hand(HAND)
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[60:235, 290:430] = True
+    hand &= ~box
+    image = paint([(arm | hand, SKIN), (box, (205, 165, 95))])
+    scene = Scene.of(Photo("front.png", "", image), [detection(HAND)])
+    masks = segment_scene(scene, soft(hand | arm | box)[None])[0]
+    assert isinstance(masks, Masks)
+    assert (masks.hand & box).sum() < 0.05 * box.sum()
+    assert iou(masks.object, box) > 0.9
+
+
+def test_prints_on_a_glove_are_glove() -> None:
+    drawn = draw_scene(BEHIND_FINGERS)
+    image = drawn.photo.image.copy()
+    letters = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.putText(letters, "M 13", (305, 330), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 1, 2)
+    image[letters > 0] = (250, 250, 250)
+    scene = Scene.of(Photo("glove.png", "", image), [drawn.detection])
+    masks = segment_scene(scene, soft(drawn.foreground)[None])[0]
+    assert isinstance(masks, Masks)
+    assert masks.hand[letters > 0].mean() > 0.95
 
 
 def test_another_hand_is_not_the_object() -> None:
@@ -218,7 +280,7 @@ def test_another_hand_is_not_the_object() -> None:
 
 
 def test_small_photo_is_answered_at_its_own_size(held: Drawn) -> None:
-    small = cv2.resize(held.photo.image, (320, 240), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(held.photo.image, (320, 240), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     found = HandDetection(HAND / 2, held.detection.world, 0.95, 0.9)
     scene = Scene.of(Photo("small.png", "", small), [found])
     assert max(scene.shape) == 640

@@ -5,11 +5,12 @@ import pytest
 import torch
 import trimesh
 from pytorch3d.transforms import axis_angle_to_matrix
+from scipy.special import logsumexp
 
 from pipeline.errors import EmptyMask
 from pipeline.geometry.camera import project
 from pipeline.geometry.raster import Topology, silhouette
-from pipeline.geometry.transport import Sinkhorn
+from pipeline.geometry.transport import Sinkhorn, _log_sum_exp
 
 SIZE = 128
 
@@ -58,6 +59,15 @@ def test_gradient_agrees_with_finite_differences():
         plus, minus = disc(0.3 + dx, 0.35 + dy, 0.12 + dr), disc(0.3 - dx, 0.35 - dy, 0.12 - dr)
         numeric = float(converged(Sinkhorn(target), plus) - converged(Sinkhorn(target), minus))
         assert float((source.grad * (plus - minus)).sum()) == pytest.approx(numeric, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3000.0])
+def test_log_sums_are_right_where_their_products_underflow(scale):
+    x = np.arange(20) / 20
+    cost = scale * (x[:, None] - x) ** 2
+    h = scale * np.random.default_rng(0).normal(size=(7, 20))
+    wanted = logsumexp(h[:, None] - cost, axis=2)
+    assert np.allclose(_log_sum_exp(h, cost, np.exp(-cost)), wanted, rtol=1e-13, atol=1e-12)
 
 
 def test_empty_masks():

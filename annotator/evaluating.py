@@ -1,0 +1,91 @@
+"""`evaluate`: the benchmark over many grasps in worker processes, and what of it a person reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotator.cache import DiskCache
+from pipeline.evaluate.benchmark import Case, Mode, choose, run_case, summarise
+from pipeline.evaluate.grasps import Grasp, load_grasps
+from pipeline.recipe import Recipe
+
+# Which of a figure is better, and what it is called in a table.
+COLUMNS = {
+    "object_iou": "object IoU",
+    "hand_iou": "hand IoU",
+    "wrist_error_mm": "wrist mm",
+    "mpjpe_mm": "MPJPE mm",
+    "cd_cm2": "CD cm2",
+    "f5": "F5",
+    "f10": "F10",
+    "intersection_cm3": "IV cm3",
+    "displacement_cm": "SD cm",
+    "contact_f1": "contact F1",
+    "seconds": "s",
+}
+# The loss ablation (METHOD 4): each row changes one thing of the recipe.
+ABLATION: dict[str, tuple[str, ...]] = {
+    "the recipe": (),
+    "without mask term": ("optimise.weight_mask=0",),
+    "without penetration": ("optimise.weight_penetration=0",),
+    "without contact (grip)": ("optimise.weight_grip=0",),
+    "without occlusion order": ("optimise.weight_order=0",),
+    "without keypoints": ("optimise.weight_keypoints=0",),
+    "without grasp space": ("optimise.weight_grasp_space=0",),
+    "one hypothesis": ("optimise.hypotheses=1",),
+    "contacts by ICP": ("optimise.registration='icp'", "optimise.hypotheses=1"),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs for every grasp."""
+
+    mode: Mode
+    recipe: Recipe
+    seed: int
+    cache_folder: Path | None
+
+
+def grasps_of(grasps: Path, meshes: Path, n: int, seed: int) -> list[Grasp]:
+    """The n grasps a seed chooses. Raises BadBenchmark."""
+    return choose(load_grasps(grasps, meshes), n, seed)
+
+
+def evaluate(grasps: Sequence[Grasp], work: Work, jobs: int) -> Iterator[Case]:
+    """Cases in the order of the grasps, whichever worker is faster."""
+    if jobs <= 1:
+        for grasp in grasps:
+            yield _run(grasp, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(_run, grasps, [work] * len(grasps))
+
+
+def table_of(cases: Sequence[Case], work: Work) -> dict[str, Any]:
+    """The JSON of `evaluate --json`."""
+    return summarise(cases, work.mode, work.seed)
+
+
+def rows_of(stages: dict[str, Any]) -> list[list[Any]]:
+    """One row per stage: median and mean of every column, as '0.93 / 0.91'."""
+    return [[stage, *(_cell(figures, name) for name in COLUMNS)] for stage, figures in stages.items()]
+
+
+def _cell(figures: dict[str, Any], name: str) -> str:
+    spread = figures.get(name)
+    return "-" if spread is None else f"{spread['median']:.2f} / {spread['mean']:.2f}"
+
+
+def _run(grasp: Grasp, work: Work) -> Case:
+    import torch
+
+    torch.set_num_threads(1)
+    cache = None if work.cache_folder is None else DiskCache(work.cache_folder)
+    return run_case(grasp, work.mode, work.recipe, work.seed, cache)

@@ -1,0 +1,84 @@
+"""One real photograph with an annotated hand and object, through the whole pipeline.
+
+    python benchmarks/annotated_photo.py --folder ../shared/benchmark/annotated_photo [--json]
+
+The annotation (MOW: Cao et al., ICCV 2021) is itself a fit: a hand pose of the MANO layout, an object mesh and its
+pose, everything scaled by one factor. Measured here: the object's amodal silhouette, its shape after the field's
+alignment, the turn of the hand's wrist, and the wrist's place relative to the object, both in metres.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from pipeline.evaluate.metrics import chamfer_fscore, iou
+from pipeline.photo import read_photo
+from pipeline.recipe import Recipe
+from pipeline.run import annotate_photo
+from pipeline.types import F64, I64, Reconstruction
+
+
+def annotated_object(folder: Path, annotation: dict) -> tuple[F64, I64]:
+    """The object's mesh in the camera frame, metres (the annotation's scale divided out)."""
+    mesh = trimesh.load(folder / "object.obj", force="mesh", process=False)
+    vertices = np.asarray(mesh.vertices, float)
+    vertices = vertices - vertices.min(0)
+    vertices = vertices / np.abs(vertices).max() * 2
+    vertices = vertices - vertices.max(0) / 2
+    vertices = (vertices - vertices.mean(0)) * [1, -1, 1]
+    placed = (vertices @ np.reshape(annotation["R"], (3, 3)) + annotation["t"]) * annotation["s"]
+    return placed / annotation["hand_s"], np.asarray(mesh.faces)[:, ::-1]  # the flipped axis turns the faces
+
+
+def measure(folder: Path, recipe: str) -> dict[str, float | str]:
+    """Figures of the right hand's pair against the annotation."""
+    annotation = json.loads((folder / "annotation.json").read_text())
+    file = folder / "image.jpg"
+    loaded = Recipe.load(recipe)
+    photo = read_photo(file.read_bytes(), file.name, loaded.max_side)
+    true_mask = np.asarray(Image.open(folder / "object_mask_from_annotation.png").convert("L")) > 127
+    true_mask = np.asarray(Image.fromarray(true_mask).resize(photo.size[::-1]))
+    pairs = [r.reconstruction for r in annotate_photo(photo, loaded) if r.reconstruction]
+    pair = max(pairs, key=lambda p: (p.hand.side == "right", iou(p.completion.amodal_mask, true_mask)))
+    return {"pairs": len(pairs), "side": pair.hand.side, **against(pair, annotation, folder, true_mask)}
+
+
+def against(pair: Reconstruction, annotation: dict, folder: Path, true_mask: np.ndarray) -> dict[str, float]:
+    vertices, faces = annotated_object(folder, annotation)
+    own = pair.object_pose.place(pair.object.mesh.vertices)
+    hand = np.asarray(annotation["hand_pose"], float)
+    to_camera = Rotation.from_matrix(np.reshape(annotation["hand_R"], (3, 3)).T)  # row vectors in the annotation
+    wrist_turn = to_camera * Rotation.from_rotvec(hand[:3])
+    found = Rotation.from_rotvec(pair.hand.global_orient)
+    return {
+        "object_mask_iou": iou(pair.masks.object | (pair.masks.hand & true_mask), true_mask),
+        "amodal_iou": iou(pair.completion.amodal_mask, true_mask),
+        **chamfer_fscore(own, pair.object.mesh.faces, vertices, faces),
+        "wrist_turn_deg": float(np.degrees((found.inv() * wrist_turn).magnitude())),
+        "object_size_ratio": float(np.ptp(own, axis=0).max() / np.ptp(vertices, axis=0).max()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--recipe", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    figures = measure(arguments.folder, arguments.recipe)
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+        return
+    for name, value in figures.items():
+        print(f"{name:20} {value if isinstance(value, str) else round(value, 3)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What the optimisation of one pair may change, as well-scaled variables around a start.
+
+turn       rotation of the hand in the camera frame, radians
+shift      of the wrist: x / depth, y / depth, log depth
+grasp      articulation: whitened steps around the most probable one (`Articulation`)
+log_scale  of the object about the camera centre; its picture stays the same
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
+
+from pipeline.hand_model import HandModel
+from pipeline.types import F64, HandPose, ObjectPose
+
+LEAST_STD = 0.02  # radians: components the grasp prior calls fixed may still move this much
+
+
+@dataclass(frozen=True)
+class Articulation:
+    """The articulations an estimate makes probable: a Gaussian, `theta = centre + step @ z` with z ~ N(0, 1).
+
+    The estimator errs by `sigma` radians an axis; the model's grasp space says how hands bend. Their product has a
+    narrower spread than either, and its centre is a better guess than the estimate.
+    """
+
+    centre: torch.Tensor  # (45,)
+    step: torch.Tensor  # (45, 45), symmetric
+
+    @classmethod
+    def around(cls, theta: F64, model: HandModel, sigma_deg: float, prior: float) -> Articulation:
+        """`prior`: how much the grasp space counts; 0 leaves the estimate as it is."""
+        noise = 1 / np.deg2rad(sigma_deg) ** 2
+        whiten = model.components / np.maximum(model.component_std, LEAST_STD)[:, None]  # rows: components
+        grasp = prior * whiten.T @ whiten
+        precision = noise * np.eye(45) + grasp
+        centre = np.linalg.solve(precision, noise * theta + grasp @ model.mean_pose)
+        values, vectors = np.linalg.eigh(precision)
+        step = (vectors / np.sqrt(values)) @ vectors.T
+        return cls(*(torch.as_tensor(a, dtype=torch.float32) for a in (centre, step)))
+
+
+class PairVariables:
+    """A hand and the scale of the object it holds, as tensors an optimiser can hold on to."""
+
+    def __init__(self, model: HandModel, start: HandPose, articulation: Articulation, scale: float = 1.0) -> None:
+        self.model, self.articulation, self.scale0 = model, articulation, scale
+        self.rotation0 = axis_angle_to_matrix(torch.as_tensor(start.global_orient, dtype=torch.float32))
+        self.transl0 = torch.as_tensor(start.transl, dtype=torch.float32)
+        self.betas = torch.as_tensor(start.betas, dtype=torch.float32)[None]
+        theta = torch.as_tensor(start.hand_pose, dtype=torch.float32)
+        grasp = torch.linalg.solve(articulation.step, theta - articulation.centre)
+        self.grasp = grasp.requires_grad_()
+        self.turn = torch.zeros(3, requires_grad=True)
+        self.shift = torch.zeros(3, requires_grad=True)
+        self.log_scale = torch.zeros(1, requires_grad=True)
+
+    def orient(self) -> torch.Tensor:
+        return matrix_to_axis_angle(axis_angle_to_matrix(self.turn) @ self.rotation0)
+
+    def transl(self) -> torch.Tensor:
+        lateral = torch.cat([self.shift[:2] * self.transl0[2], self.shift.new_zeros(1)])
+        return (self.transl0 + lateral) * torch.exp(self.shift[2])
+
+    def hand_pose(self) -> torch.Tensor:
+        return self.articulation.centre + self.articulation.step @ self.grasp
+
+    def scale(self) -> torch.Tensor:
+        """(1,) metres per mesh unit of the object."""
+        return self.scale0 * torch.exp(self.log_scale)
+
+    def move(self, offset: F64) -> None:
+        """Move the hand by metres, in place: the optimiser keeps its tensors and its moments."""
+        with torch.no_grad():
+            wanted = self.transl() + torch.as_tensor(offset, dtype=torch.float32)
+            self.shift[2] = torch.log(wanted[2] / self.transl0[2])
+            self.shift[:2] = (wanted[:2] / torch.exp(self.shift[2]) - self.transl0[:2]) / self.transl0[2]
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vertices (778, 3) and joints (21, 3), metres, camera frame."""
+        verts, joints = self.model(self.orient()[None], self.hand_pose()[None], self.betas, self.transl()[None])
+        return verts[0], joints[0]
+
+    def pose(self) -> HandPose:
+        numbers = (self.orient(), self.hand_pose(), self.betas[0], self.transl())
+        orient, hand_pose, betas, transl = (x.detach().double().numpy().copy() for x in numbers)
+        return HandPose(self.model.side, orient, hand_pose, betas, transl)
+
+
+def scaled(pose: ObjectPose, scale: float) -> ObjectPose:
+    """The pose at another scale about the camera centre: the same picture, nearer or farther."""
+    return replace(pose, transl=pose.transl * (scale / pose.scale), scale=scale)

@@ -1,0 +1,209 @@
+"""The benchmark on a grasp made here (the open hand on a ball), so that its own truth is known without any file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from grasp_scene import RADIUS, grasp
+
+from pipeline.evaluate.benchmark import choose, optimise_stages, run_case, summarise, unplaced
+from pipeline.evaluate.figures import figures, truth_of
+from pipeline.evaluate.grasps import TO_OPENPOSE, BadBenchmark, Grasp, fit_hand, load_grasps, load_mesh
+from pipeline.evaluate.scenes import Scene, estimate_of, make_scene, mirrored_hand
+from pipeline.evaluate.self_contact import self_penetration_mm
+from pipeline.hand_model import load_hand
+from pipeline.recipe import Recipe, UnknownRecipe
+from pipeline.types import F64
+
+RECIPE = Recipe.load("cpu")
+
+
+def ball_joints() -> F64:
+    """(21, 3) joints around a ball at the origin, OpenPose order."""
+    scene = grasp("right")
+    return scene.joints - scene.center
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A benchmark folder as `evaluate` reads it: two grasps of one object."""
+    recorded = np.empty((2, 21, 3), np.float32)
+    recorded[:, list(TO_OPENPOSE)] = 0  # every place of the recordings' order is filled below
+    for place, joint in zip(TO_OPENPOSE, ball_joints(), strict=True):
+        recorded[:, place] = joint
+    np.savez(tmp_path / "grasps.npz", object_id=np.array(["ball", "ball"]), joints_obj=recorded)
+    trimesh.creation.icosphere(subdivisions=3, radius=RADIUS).export(tmp_path / "made_here_ball.obj")
+    return tmp_path
+
+
+@pytest.fixture
+def scene(folder: Path) -> Scene:
+    return make_scene(load_grasps(folder, folder)[0], seed=0)
+
+
+def test_grasps_come_back_in_openpose_order_with_their_mesh(folder: Path) -> None:
+    first, second = load_grasps(folder, folder)
+    np.testing.assert_allclose(first.joints, ball_joints(), atol=1e-6)
+    assert (first.number, second.number) == (0, 1)
+    assert load_mesh(first.mesh_file).vertices.shape == (642, 3)
+    np.testing.assert_array_equal(first.down, [0, 0, -1])
+
+
+def test_a_folder_that_is_no_benchmark_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(BadBenchmark, match=r"no \.npz"):
+        load_grasps(empty, folder)
+    with pytest.raises(BadBenchmark, match="no mesh for object 'ball'"):
+        load_grasps(folder, empty)
+    np.savez(empty / "x.npz", object_id=np.array(["ball"]))
+    with pytest.raises(BadBenchmark, match="lacks the array 'joints_obj'"):
+        load_grasps(empty, folder)
+
+
+def test_a_hand_is_fitted_through_its_own_joints() -> None:
+    hand, residual = fit_hand(ball_joints())
+    assert residual < 1.0
+    np.testing.assert_allclose(load_hand("right").posed(hand)[1], ball_joints(), atol=0.004)
+
+
+def test_the_mirrored_hand_is_the_mirror_image() -> None:
+    hand = replace(grasp("right").pose, betas=np.linspace(-1, 1, 10))
+    verts = load_hand("right").posed(hand)[0]
+    other = load_hand("left").posed(mirrored_hand(hand))[0]
+    np.testing.assert_allclose(other, verts * [-1, 1, 1], atol=2e-5)
+
+
+def test_scenes_show_hand_and_object_from_both_sides_and_all_elevations(folder: Path) -> None:
+    made = [make_scene(replace(load_grasps(folder, folder)[0], number=i), seed=0) for i in range(12)]
+    assert {s.hand.side for s in made} == {"left", "right"}
+    assert min(s.elevation_deg for s in made) < -20 < 20 < max(s.elevation_deg for s in made)
+    for s in made:
+        assert not (s.masks.hand & s.masks.object).any()
+        assert (s.amodal | ~s.masks.object).all()
+        assert s.masks.hand.sum() > 500
+        assert s.masks.object.sum() > 500
+        np.testing.assert_allclose(np.linalg.norm(s.down), 1)
+        assert s.down[1] > 0.1  # gravity points down the picture
+
+
+def test_the_same_seed_makes_the_same_scene(folder: Path, scene: Scene) -> None:
+    again = make_scene(load_grasps(folder, folder)[0], seed=0)
+    np.testing.assert_array_equal(again.depth, scene.depth)
+    np.testing.assert_array_equal(estimate_of(again).keypoints, estimate_of(scene).keypoints)
+    other = make_scene(load_grasps(folder, folder)[0], seed=1)
+    assert not np.array_equal(other.depth, scene.depth)
+
+
+def test_the_estimate_errs_as_stated_and_holds_no_truth(scene: Scene) -> None:
+    many = [estimate_of(replace(scene, seed=seed)) for seed in range(200)]
+    wrists = np.array([scene.model.posed(e.pose)[1][0] for e in many])
+    articulation = np.array([e.pose.hand_pose - scene.hand.hand_pose for e in many]).reshape(-1, 3)
+    assert abs(np.rad2deg(np.sqrt((articulation**2).sum(1).mean())) - 8) < 0.5
+    assert abs((wrists[:, 2] - scene.hand_joints[0, 2]).std() - 0.05) < 0.01
+    off = np.array([e.keypoints[0] for e in many]) - np.array(
+        (scene.camera.K @ scene.hand_joints[0])[:2] / scene.hand_joints[0, 2]
+    )
+    assert abs(np.sqrt((off**2).sum(1).mean()) - 10) < 1
+
+
+def test_the_truth_scores_perfectly_and_a_shift_shows(scene: Scene) -> None:
+    truth = truth_of(scene)
+    perfect = figures(scene, truth, same_frame=True)
+    assert perfect["wrist_error_mm"] == pytest.approx(0, abs=1e-3)
+    assert perfect["contact_f1"] == 1
+    assert perfect["hand_iou"] > 0.97
+    assert perfect["f5"] > 0.99
+    assert perfect["cd_cm2"] < 0.05
+    moved = replace(truth, hand=replace(truth.hand, transl=truth.hand.transl + np.array([0.01, 0, 0])))
+    worse = figures(scene, moved, same_frame=True)
+    assert worse["wrist_error_mm"] == pytest.approx(10, abs=0.01)
+    assert worse["mpjpe_mm"] == pytest.approx(0, abs=0.01)
+    assert worse["mpjpe_mm_unaligned"] == pytest.approx(10, abs=0.01)
+    larger = replace(truth, pose=replace(truth.pose, scale=1.2))
+    scaled = figures(scene, larger, same_frame=True)
+    assert scaled["cd_cm2"] < 0.05 < scaled["cd_cm2_unaligned"]
+
+
+def test_the_view_prior_tells_no_elevation_scale_or_place(scene: Scene) -> None:
+    item, unit, origin = unplaced(scene)
+    np.testing.assert_allclose(item.mesh.vertices * unit + origin, scene.solid[0], atol=1e-9)
+    relative = item.prior.rotation @ scene.object_pose.rotation.T
+    assert np.rad2deg(np.arccos((np.trace(relative) - 1) / 2)) > 3
+    np.testing.assert_array_equal(item.prior.transl, [0, 0, 4])
+
+
+def test_optimisation_brings_the_hand_to_the_object(scene: Scene) -> None:
+    item, _, _ = unplaced(scene)
+    placed = optimise_stages(
+        item, scene.camera, scene.masks, scene.amodal, estimate_of(scene), RECIPE.stage("optimise")
+    )
+    hand_iou = {stage: figures(scene, p, same_frame=False)["hand_iou"] for stage, p in placed.items()}
+    assert list(placed) == ["initial", "camera", "aligned", "refined"]
+    assert hand_iou["refined"] > 0.85 > hand_iou["initial"]
+
+
+def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.errors import NoHandFound
+    from pipeline.evaluate import benchmark
+
+    def fails(*_: object) -> None:
+        raise NoHandFound("no hand found")
+
+    monkeypatch.setitem(benchmark._ANSWERS, "oracle-shape", fails)
+    case = run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+    table = summarise([case], "oracle-shape", 0)
+    assert case.failure == "no hand found"
+    assert table["failures"] == 1
+    assert table["stages"]["refined"]["f5"]["mean"] == 0.0
+    assert table["stages"]["truth"]["contact_f1"]["mean"] == 1.0
+
+
+def test_choose_is_a_drawn_order_without_repeats() -> None:
+    grasps = [Grasp(i, "x", np.zeros((21, 3)), np.zeros(3), Path("x")) for i in range(20)]
+    chosen = [g.number for g in choose(grasps, 6, seed=3)]
+    assert len(set(chosen)) == 6
+    assert chosen == [g.number for g in choose(grasps, 6, seed=3)]
+    assert len(choose(grasps, 99, seed=3)) == 20
+
+
+def test_fingers_through_each_other_are_measured() -> None:
+    model = load_hand("right")
+    flat = grasp("right").pose
+    assert self_penetration_mm(model.posed(flat)[0], model) < 1.0
+    crossed = flat.hand_pose.copy().reshape(15, 3)
+    crossed[0, 1] += 0.6  # the index finger spreads into the middle finger
+    crossed[3, 1] -= 0.6
+    verts = model.posed(replace(flat, hand_pose=crossed.reshape(-1)))[0]
+    other = flat.hand_pose.copy().reshape(15, 3)
+    other[0, 1] -= 0.6
+    other[3, 1] += 0.6
+    opposite = model.posed(replace(flat, hand_pose=other.reshape(-1)))[0]
+    assert max(self_penetration_mm(verts, model), self_penetration_mm(opposite, model)) > 3.0
+
+
+def test_a_setting_is_changed_by_name() -> None:
+    changed = RECIPE.changed(["optimise.weight_grip=0", "optimise.registration='icp'"])
+    assert changed.stage("optimise")["weight_grip"] == 0
+    assert changed.stage("optimise")["registration"] == "icp"
+    assert RECIPE.stage("optimise")["weight_grip"] > 0
+    with pytest.raises(UnknownRecipe, match="weight_glue"):
+        RECIPE.changed(["optimise.weight_glue=1"])
+
+
+def test_the_papers_recipe_has_the_papers_numbers() -> None:
+    paper = Recipe.load("easyhoi-paper").stage("optimise")
+    weights = [paper[f"weight_{name}"] for name in ("mask", "penetration", "contact", "regularisation")]
+    assert weights == [5, 10, 5, 0.1]
+    assert (paper["lr_camera"], paper["lr_alignment"], paper["lr_global"], paper["lr_articulation"]) == (
+        1e-2,
+        1e-2,
+        1e-4,
+        1e-2,
+    )
+    assert paper["registration_at"] == [100, 200]
+    assert set(paper) == set(RECIPE.stage("optimise"))
