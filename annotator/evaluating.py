@@ -37,8 +37,10 @@ ABLATION: dict[str, tuple[str, ...]] = {
     "without occlusion order": ("optimise.weight_order=0",),
     "without keypoints": ("optimise.weight_keypoints=0",),
     "without grasp space": ("optimise.weight_grasp_space=0",),
-    "one hypothesis": ("optimise.hypotheses=1",),
-    "contacts by ICP": ("optimise.registration='icp'", "optimise.hypotheses=1"),
+    "alignment without articulation": ("optimise.lr_alignment_articulation=0",),
+    "relative depth refined too": ("optimise.weight_depth=0",),
+    "contacts by ICP": ("optimise.registration='icp'",),
+    "object not simplified": ("optimise.faces=0",),
 }
 
 

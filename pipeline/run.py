@@ -23,6 +23,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -308,16 +309,18 @@ def _optimise(
     from pipeline.evaluate.assess import Assessment, assess
     from pipeline.hand_model import load_hand
     from pipeline.optimise.camera_setup import CameraFit, camera_setup
+    from pipeline.optimise.coarse_mesh import coarse_mesh
     from pipeline.optimise.contact_alignment import Aligned, contact_alignment
     from pipeline.optimise.refinement import Refined, refinement
     from pipeline.optimise.terms import ContactHints
     from pipeline.optimise.view import make_view
 
     settings = run.recipe.stage("optimise")
-    view = make_view(camera, masks, completion.amodal_mask, settings["size"])
+    view = make_view(camera, masks, completion.amodal_mask, settings["size"], settings["device"])
     model = load_hand(estimate.pose.side)
-    scene = [view.camera, *(t.numpy() for t in (view.hand, view.cover, view.object, view.amodal)), settings]
-    fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(item, view, settings))
+    scene = [view.camera, *(t.cpu().numpy() for t in (view.hand, view.cover, view.object, view.amodal)), settings]
+    coarse = cache(lambda: coarse_mesh(item, settings["faces"]))  # made when the first stage needs it
+    fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(coarse(), view, settings))
 
     hints = ContactHints(
         front=None if edits.contact_front is None else view.crop(edits.contact_front),
@@ -328,13 +331,13 @@ def _optimise(
         "contact_alignment",
         Aligned,
         [item, fit, estimate, hints, marks, *scene],
-        lambda: contact_alignment(item, fit.pose, estimate, model, view, hints, marks, settings),
+        lambda: contact_alignment(coarse(), fit.pose, estimate, model, view, hints, marks, settings),
     )
     refined = run.stage(
         "refinement",
         Refined,
         [item, aligned, estimate, hints, marks, *scene],
-        lambda: refinement(item, aligned, estimate, model, view, hints, marks, settings),
+        lambda: refinement(coarse(), aligned, estimate, model, view, hints, marks, settings),
     )
     hand_verts, hand_joints = model.posed(refined.hand)
     pose = refined.object_pose

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --n 60",
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --mode full -o benchmark.html",
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --ablation",
-            "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --set optimise.hypotheses=1 --json",
+            "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --set optimise.size=256 --json",
         )
     )(evaluate)
 

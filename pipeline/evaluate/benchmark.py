@@ -29,6 +29,7 @@ from pipeline.evaluate.render import render_rgb
 from pipeline.evaluate.scenes import Scene, estimate_of, make_scene
 from pipeline.hand_model import load_hand
 from pipeline.optimise.camera_setup import camera_setup
+from pipeline.optimise.coarse_mesh import coarse_mesh
 from pipeline.optimise.contact_alignment import contact_alignment, scale_by_depth
 from pipeline.optimise.refinement import refinement
 from pipeline.optimise.terms import ContactHints
@@ -157,14 +158,15 @@ def optimise_stages(
 ) -> dict[str, Placement]:
     """The three stages of `pipeline.run`, keeping what each one answered. `seconds` are this stage's own."""
     model = load_hand(estimate.pose.side)
-    view = make_view(camera, masks, amodal, settings["size"])
+    view = make_view(camera, masks, amodal, settings["size"], settings["device"])
     verts = torch.as_tensor(model.posed(estimate.pose)[0])
     began = time.perf_counter()
-    fit = camera_setup(item, view, settings)
+    coarse = coarse_mesh(item, settings["faces"])
+    fit = camera_setup(coarse, view, settings)
     fitted = time.perf_counter()
-    aligned = contact_alignment(item, fit.pose, estimate, model, view, ContactHints(), Edits(), settings)
+    aligned = contact_alignment(coarse, fit.pose, estimate, model, view, ContactHints(), Edits(), settings)
     met = time.perf_counter()
-    refined = refinement(item, aligned, estimate, model, view, ContactHints(), Edits(), settings)
+    refined = refinement(coarse, aligned, estimate, model, view, ContactHints(), Edits(), settings)
     done = time.perf_counter()
 
     def placed(hand: Any, pose: ObjectPose, seconds: float) -> Placement:

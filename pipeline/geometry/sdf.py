@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import igl
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -31,14 +30,14 @@ class SignedDistance:
         area = np.linalg.norm(normals, axis=1, keepdims=True)
         if not area.any():
             raise BadMesh("the mesh has no surface: every face is degenerate")
-        self._normals = normals / np.maximum(area, 1e-300)
+        self.normals = normals / np.maximum(area, 1e-300)
         self._tree = igl.AABB()
         self._tree.init(self.vertices, self.faces)
         self._interior = Interior(self.vertices, self.faces)
 
     def query(self, points: ArrayLike) -> tuple[F64, F64]:
         """(N, 3) metres -> distance (N,) and the closest surface points (N, 3)."""
-        distance, _, closest = self._closest(np.asarray(points))
+        distance, _, closest = self.closest(np.asarray(points))
         return distance, closest
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -47,14 +46,24 @@ class SignedDistance:
         On the surface itself it is the face's normal. The query runs on the CPU whatever the tensor's device.
         """
         queried = points.detach().cpu().double().numpy()
-        distance, face, closest = self._closest(queried)
-        direction = self._normals[face]
-        away = np.abs(distance) > ON_SURFACE
-        direction[away] = (queried - closest)[away] / distance[away, None]
-        # direction . (p - c) is the signed distance, and with both held fixed its gradient is the direction.
-        return ((points - torch.as_tensor(closest).to(points)) * torch.as_tensor(direction).to(points)).sum(-1)
+        distance, face, closest = self.closest(queried)
+        return along(points, distance, closest, self.normals[face])
 
-    def _closest(self, points: np.ndarray) -> tuple[F64, np.ndarray, F64]:
+    def closest(self, points: np.ndarray) -> tuple[F64, np.ndarray, F64]:
+        """(N, 3) metres -> distance (N,), the closest face (N,) and the point on it (N, 3)."""
         points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 3)
         squared, face, closest = self._tree.squared_distance(self.vertices, self.faces, points)
         return np.where(self._interior(points), -1.0, 1.0) * np.sqrt(squared), face, closest
+
+
+def along(points: Tensor, distance: F64, closest: F64, normals: F64) -> Tensor:
+    """Signed distance (N,) whose gradient is the unit vector from the closest surface point (N, 3) to the point.
+
+    On the surface itself it is the face's normal (N, 3).
+    """
+    offset = points.detach().cpu().double().numpy() - closest
+    direction = normals.copy()
+    away = np.abs(distance) > ON_SURFACE
+    direction[away] = offset[away] / distance[away, None]
+    # direction . (p - c) is the signed distance, and with both held fixed its gradient is the direction.
+    return ((points - points.new_tensor(closest)) * points.new_tensor(direction)).sum(-1)

@@ -59,7 +59,7 @@ class Sinkhorn:
         """
         a = _normalised(self._pool(mask.to(self._b.dtype)))
         self._iterate(_log(a.detach()))
-        on_a, on_b = (torch.from_numpy(p).to(a) for p in (self._f - self._self_a, self._g - self._self_b))
+        on_a, on_b = (a.new_tensor(p) for p in (self._f - self._self_a, self._g - self._self_b))
         return ((a * on_a).sum() + (self._b * on_b).sum()).to(mask.dtype)
 
     def _pool(self, mask: Tensor) -> Tensor:
@@ -123,9 +123,9 @@ def _log_sum_around(h, cost):  # type: ignore[no-untyped-def]
 
 def _averaging(size: int, cells_per_pixel: float, like: Tensor) -> Tensor:
     """(cells, size): how much of every pixel falls into every cell; columns sum to 1, so mass is kept."""
-    edge = torch.arange(size + 1, dtype=torch.float64) * cells_per_pixel
+    edge = torch.arange(size + 1, dtype=torch.float64, device=like.device) * cells_per_pixel
     cells = max(1, int(torch.ceil(edge[-1] - 1e-6)))
-    cell = torch.arange(cells, dtype=torch.float64)[:, None]
+    cell = torch.arange(cells, dtype=torch.float64, device=like.device)[:, None]
     overlap = torch.minimum(edge[1:], cell + 1) - torch.maximum(edge[:-1], cell)
     return (overlap.clamp_min(0) / cells_per_pixel).to(like)
 

@@ -53,6 +53,10 @@ class HandModel(torch.nn.Module):  # type: ignore[misc]
         square = coeffs.shape[0] == coeffs.shape[1]
         self.component_std: F64 = np.diag(coeffs).copy() if square else np.sqrt((coeffs**2).mean(0))  # (45,)
 
+    def on(self, device: torch.device) -> HandModel:
+        """The same hand with its tensors on a device; this one when they are there already."""
+        return self if device == self._mano.v_template.device else _load(self.side, str(device))
+
     def zone_vertices(self, part: Part) -> I64:
         """Vertex ids of one contact zone: a finger's pad, or the palm."""
         return np.flatnonzero(self.zone == PARTS.index(part) + 1)
@@ -70,14 +74,19 @@ class HandModel(torch.nn.Module):  # type: ignore[misc]
         """Vertices (778, 3) and OpenPose joints (21, 3) of a pose, metres, camera frame, as numpy arrays."""
         fields = (pose.global_orient, pose.hand_pose, pose.betas, pose.transl)
         with torch.no_grad():
-            verts, joints = self(*(torch.as_tensor(np.asarray(f), dtype=torch.float32)[None] for f in fields))
-        return verts[0].double().numpy(), joints[0].double().numpy()
+            verts, joints = self(*(self._mano.v_template.new_tensor(np.asarray(f))[None] for f in fields))
+        return verts[0].cpu().double().numpy(), joints[0].cpu().double().numpy()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return cast("tuple[torch.Tensor, torch.Tensor]", super().__call__(*args, **kwargs))
 
 
-@lru_cache(maxsize=4)
 def load_hand(side: Side) -> HandModel:
-    """The open hand of one side, loaded once per process."""
-    return HandModel(ASSETS / f"OPEN_HAND_{side.upper()}.npz", side, OPEN_HAND)
+    """The open hand of one side on the CPU, loaded once per process."""
+    return _load(side, "cpu")
+
+
+@lru_cache(maxsize=8)
+def _load(side: Side, device: str) -> HandModel:
+    model = HandModel(ASSETS / f"OPEN_HAND_{side.upper()}.npz", side, OPEN_HAND)
+    return cast("HandModel", model.to(device))

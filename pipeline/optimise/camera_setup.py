@@ -79,7 +79,7 @@ def _coarse(item: ObjectMesh, view: View, settings: dict[str, Any]) -> _Search:
     scale = COARSE / max(height, width)
     size = max(8, round(height * scale)), max(8, round(width * scale))
     target = nn.interpolate(view.amodal[None, None], size, mode="area")[0, 0]
-    K = view.K * torch.tensor([[size[1] / width], [size[0] / height], [1.0]])
+    K = view.K * view.K.new_tensor([[size[1] / width], [size[0] / height], [1.0]])
     return _Search(item, K, target, settings)
 
 
@@ -87,15 +87,16 @@ class _Search:
     """Silhouettes of one mesh against one target picture."""
 
     def __init__(self, item: ObjectMesh, K: torch.Tensor, target: torch.Tensor, settings: dict[str, Any]) -> None:
-        self.vertices = torch.as_tensor(item.mesh.vertices, dtype=torch.float32)
-        self.topology = Topology(torch.as_tensor(item.mesh.faces), self.vertices)
+        self.on = {"dtype": torch.float32, "device": target.device}
+        self.vertices = torch.as_tensor(item.mesh.vertices, **self.on)
+        self.topology = Topology(torch.as_tensor(item.mesh.faces, device=target.device), self.vertices)
         self.K, self.target = K, target
         self.lr, self.stop = settings["lr_camera"], settings["stop_loss"]
         self.transport = Sinkhorn(target)
 
     def place(self, rotation: F64) -> Attempt:
         """A rotation with the translation under which area and centre of the silhouette match the target's."""
-        turned = self.vertices @ torch.as_tensor(rotation, dtype=torch.float32).T
+        turned = self.vertices @ torch.as_tensor(rotation, **self.on).T
         radius = float(turned.norm(dim=1).max())
         area, centre = _moments(self.target)
         depth, focal = 4 * radius, float(self.K[0, 0])
@@ -108,14 +109,14 @@ class _Search:
             at = at + centre - own_centre
             grown = (own_area / area).clamp_min(1e-6).sqrt()
             depth = float(np.clip(depth * float(grown), NEAREST * radius, FARTHEST * radius))
-        return self.run(Attempt(rotation, transl.double().numpy()), steps=0)
+        return self.run(Attempt(rotation, transl.cpu().double().numpy()), steps=0)
 
     def run(self, start: Attempt, steps: int) -> Attempt:
         """Adam from one start; keeps the best step, stops at the target loss or on a plateau."""
-        rotation0 = torch.as_tensor(start.rotation, dtype=torch.float32)
-        transl0 = torch.as_tensor(start.transl, dtype=torch.float32)
-        turn = torch.zeros(3, requires_grad=True)  # about the object's origin, camera axes
-        shift = torch.zeros(3, requires_grad=True)  # (x / depth, y / depth, log depth)
+        rotation0 = torch.as_tensor(start.rotation, **self.on)
+        transl0 = torch.as_tensor(start.transl, **self.on)
+        turn = torch.zeros(3, requires_grad=True, **self.on)  # about the object's origin, camera axes
+        shift = torch.zeros(3, requires_grad=True, **self.on)  # (x / depth, y / depth, log depth)
         adam = torch.optim.Adam([turn, shift], lr=self.lr)
         best = Attempt(start.rotation, start.transl, float("inf"), start.steps)
         lowest, far, since = float("inf"), True, 0  # of the loss that leads: with or without the transport term
@@ -134,7 +135,7 @@ class _Search:
             if loss.item() < lowest - 1e-4:
                 lowest, since = loss.item(), 0
             if overlap.item() < best.loss:
-                numbers = rotation.detach().double().numpy(), transl.detach().double().numpy()
+                numbers = rotation.detach().cpu().double().numpy(), transl.detach().cpu().double().numpy()
                 best = Attempt(*numbers, overlap.item(), start.steps + step)
             if best.loss < self.stop or since > 15 or step == steps:
                 break
@@ -150,8 +151,8 @@ def _moments(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     area = mask.sum()
     if float(area) < 1e-6:
         return area, mask.new_tensor([width / 2, height / 2])
-    x = (mask.sum(0) * (torch.arange(width) + 0.5)).sum() / area
-    y = (mask.sum(1) * (torch.arange(height) + 0.5)).sum() / area
+    x = (mask.sum(0) * (torch.arange(width, device=mask.device) + 0.5)).sum() / area
+    y = (mask.sum(1) * (torch.arange(height, device=mask.device) + 0.5)).sum() / area
     return area, torch.stack([x, y])
 
 

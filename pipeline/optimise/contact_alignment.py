@@ -3,8 +3,8 @@
 (a) The visible part of the rendered hand must match the hand mask; (b) contacts place hand and object in depth. One
 picture fits every scale of the object about the camera centre, so depth is one number, and two ways find it:
 
-    scan   the energy that ties hand and object together, over a range of scales; its minima are hypotheses which the
-           refinement carries on, because fingers that are still wrong can favour the wrong one
+    scan   the energy that ties hand and object together makes some scales more probable than others; fingers that
+           are still wrong move its minimum, so the median of that distribution is taken
     icp    the paper's: at given iterations contact regions meet along their rays, see `contact_icp`
 """
 
@@ -23,11 +23,10 @@ from pipeline.optimise.contact_icp import register
 from pipeline.optimise.terms import ContactHints, Terms, descend, total
 from pipeline.optimise.variables import Articulation, PairVariables, scaled
 from pipeline.optimise.view import View
-from pipeline.types import F64, Edits, HandEstimate, HandPose, Mask, ObjectMesh, ObjectPose
+from pipeline.types import Edits, HandEstimate, HandPose, Mask, ObjectMesh, ObjectPose
 
 SCAN_RANGE = 0.35  # of log scale, both ways from the scale that puts the object at the hand's depth
 SCAN_STEPS = 71
-APART = 0.025  # of log scale: hypotheses nearer to each other than this are one
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,6 @@ class Aligned:
 
     hand: HandPose
     object_pose: ObjectPose
-    scales: F64  # (H,) metres per mesh unit: hypotheses of the object's scale, the best first
     front: Mask  # (h, w) of the view: contact regions
     back: Mask
     figures: dict[str, float]
@@ -55,7 +53,7 @@ def contact_alignment(
     """Align the estimated hand with the picture, and the object with the hand."""
     terms = Terms(model, item, object_pose, estimate, view, hints, edits, settings)
     articulation = Articulation.around(
-        estimate.pose.hand_pose, model, settings["sigma_articulation_deg"], settings["weight_grasp_space"]
+        estimate.pose.hand_pose, model, settings["sigma_articulation_deg"], settings["weight_grasp_space"], view.device
     )
     pair = PairVariables(model, estimate.pose, articulation)
     with torch.no_grad():
@@ -63,6 +61,8 @@ def contact_alignment(
         verts = pair.forward()[0]
     pair.scale0 = scale_by_depth(object_pose, verts, model)
     groups = [{"params": [pair.turn, pair.shift], "lr": settings["lr_alignment"]}]
+    if settings["lr_alignment_articulation"]:
+        groups.append({"params": [pair.grasp], "lr": settings["lr_alignment_articulation"]})
     figures: dict[str, float] = {"initial": _overlap(terms, pair)}
     registrations = [*settings["registration_at"], settings["alignment_steps"]]
     done = 0
@@ -76,30 +76,35 @@ def contact_alignment(
             pair.scale0 = moved.scale
             pair.move(moved.translation)
             figures["registration_rms_mm"] = moved.rms * 1000
-    scales = np.array([pair.scale0]) if settings["registration"] == "icp" else scan(terms, pair, settings)
+    scale = pair.scale0
+    if settings["registration"] == "scan":
+        scale, figures["scale_spread"] = scan(terms, pair, settings)
     front, back = contact_regions(pair, terms)
-    figures |= {"final": _overlap(terms, pair), "scale": float(scales[0])}
+    figures |= {"final": _overlap(terms, pair), "scale": scale}
     figures |= {"front_px": float(front.sum()), "back_px": float(back.sum())}
-    return Aligned(pair.pose(), scaled(object_pose, float(scales[0])), scales, front, back, figures)
+    return Aligned(pair.pose(), scaled(object_pose, scale), front, back, figures)
 
 
-def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> F64:
-    """(H,) scales where the energy between hand and object has its lowest minima, the lowest first."""
+def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> tuple[float, float]:
+    """The median scale, and the standard deviation of its logarithm, under the energy between hand and object.
+
+    `p(s) ~ exp(-E(s) / scan_temperature)` times a normal of log s around the scale that puts the object where the
+    finger pads and the palm are, `scan_spread` wide.
+    """
     verts, joints = (x.detach() for x in pair.forward())
     terms.look(terms.at_scale(verts, joints, pair.scale()))
-    grid = pair.scale().item() * np.exp(np.linspace(-SCAN_RANGE, SCAN_RANGE, SCAN_STEPS))
-    energy = np.array([_between(terms, verts, joints, scale) for scale in grid])
-    chosen: list[float] = []
-    for scale in grid[np.argsort(energy, kind="stable")]:
-        if all(abs(np.log(scale / other)) >= APART for other in chosen):
-            chosen.append(float(scale))
-        if len(chosen) == settings["hypotheses"]:
-            break
-    return np.array(chosen)
+    steps = np.linspace(-SCAN_RANGE, SCAN_RANGE, SCAN_STEPS)
+    energy = np.array([_between(terms, verts, joints, scale) for scale in pair.scale().item() * np.exp(steps)])
+    surprise = energy / settings["scan_temperature"] + (steps / settings["scan_spread"]) ** 2 / 2
+    chance = np.exp(surprise.min() - surprise)
+    chance /= chance.sum()
+    mean = float(chance @ steps)
+    median = float(np.interp(0.5, np.cumsum(chance) - chance / 2, steps))
+    return pair.scale().item() * float(np.exp(median)), float(np.sqrt(chance @ (steps - mean) ** 2))
 
 
 def _between(terms: Terms, verts: torch.Tensor, joints: torch.Tensor, scale: float) -> float:
-    now = terms.at_scale(verts, joints, torch.tensor([scale], dtype=torch.float32))
+    now = terms.at_scale(verts, joints, verts.new_tensor([scale]))
     return float(total(terms.between(now)))
 
 
@@ -112,12 +117,12 @@ def contact_regions(pair: PairVariables, terms: Terms) -> tuple[Mask, Mask]:
     view, hints = terms.view, terms.hints
     full = silhouette(project(pair.forward()[0].detach(), view.K), terms.topology, *view.shape) >= 0.5
     visible, amodal, hand = view.object >= 0.5, view.amodal >= 0.5, view.hand >= 0.5
-    front = (amodal & ~visible & hand).numpy() if hints.front is None else hints.front
-    back = (full & ~hand & visible).numpy() if hints.back is None else hints.back
+    front = (amodal & ~visible & hand).cpu().numpy() if hints.front is None else hints.front
+    back = (full & ~hand & visible).cpu().numpy() if hints.back is None else hints.back
     return front, back
 
 
 def scale_by_depth(object_pose: ObjectPose, verts: torch.Tensor, model: HandModel) -> float:
     """The scale that puts the object's centre at the depth of the finger pads and palm."""
-    zone = verts.detach().double().numpy()[model.zone > 0]
+    zone = verts.detach().cpu().double().numpy()[model.zone > 0]
     return float(np.median(zone[:, 2]) / object_pose.transl[2])

@@ -50,7 +50,7 @@ def register(
     """
     pairs = _contact_points(item, object_pose, verts, model, view, front, back)
     if not pairs:
-        zone = verts.detach().double().numpy()[model.zone > 0]
+        zone = verts.detach().cpu().double().numpy()[model.zone > 0]
         return Registration(float(np.median(zone[:, 2]) / object_pose.transl[2]), np.zeros(3), 0.0)
     # Regions vote by their pixels: a rim of M_back that comes from a hand a little off must not outvote M_front.
     quantile = settings["contact_quantile"]
@@ -78,7 +78,7 @@ def _contact_points(
     placed = object_pose.place(item.mesh.vertices)  # the camera setup leaves the scale at 1
     height, width = view.shape
     object_depth, _, _ = depth_layers(placed, item.mesh.faces, view.camera.K, height, width, k=4)
-    skin = verts.detach().double().numpy()
+    skin = verts.detach().cpu().double().numpy()
     hand_depth, hand_face, _ = depth_layers(skin, model.faces, view.camera.K, height, width, k=4)
     palmar_face = (model.skin_side[model.faces] == 1).sum(1) >= 2
     palmar = np.where((hand_face >= 0) & palmar_face[hand_face], hand_depth, np.inf)

@@ -51,15 +51,16 @@ class Order:
 
     def __init__(self, object_at_one: F64, faces: I64, view: View) -> None:
         depth = depth_map(object_at_one, faces, view.camera.K, *view.shape)
-        self.overlap = torch.as_tensor(np.isfinite(depth))
-        self.depth = torch.as_tensor(np.where(np.isfinite(depth), depth, 0.0), dtype=torch.float32)
+        self.overlap = torch.as_tensor(np.isfinite(depth), device=view.device)
+        filled = np.where(np.isfinite(depth), depth, 0.0)
+        self.depth = torch.as_tensor(filled, dtype=torch.float32, device=view.device)
         self.hand, self.object, self.shape = view.hand >= 0.5, view.object >= 0.5, view.shape
 
     def __call__(
         self, verts: torch.Tensor, pixels: torch.Tensor, scale: torch.Tensor, seen: torch.Tensor
     ) -> torch.Tensor:
         """Mean metres by which vertices (778, 3) are on the wrong side; `seen` (778,): not hidden by the hand."""
-        x, y = (torch.as_tensor(i) for i in inside(pixels, self.shape))
+        x, y = (torch.as_tensor(i, device=pixels.device) for i in inside(pixels, self.shape))
         behind = verts[:, 2] - self.depth[y, x] * scale  # of the object's nearest surface
         wrong = torch.where(self.hand[y, x] & seen, behind, torch.where(self.object[y, x], -behind, 0.0))
         return (wrong * self.overlap[y, x]).clamp(0, MOST_WRONG).mean()
@@ -67,7 +68,7 @@ class Order:
 
 def inside(pixels: torch.Tensor, shape: tuple[int, int]) -> tuple[I64, I64]:
     """Column and row of each (N, 2) point, held inside the picture."""
-    at = np.floor(pixels.detach().double().numpy()).astype(np.int64)
+    at = np.floor(pixels.detach().cpu().double().numpy()).astype(np.int64)
     return at[:, 0].clip(0, shape[1] - 1), at[:, 1].clip(0, shape[0] - 1)
 
 

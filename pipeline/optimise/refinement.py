@@ -1,16 +1,15 @@
-"""Stage C (paper 3.4): hand 6-DoF, articulation and object scale under the whole energy of `terms`.
-
-Every hypothesis of the object's scale is carried a few steps; the one with the lowest energy goes on to the end.
-"""
+"""Stage C (paper 3.4): hand 6-DoF, articulation and object scale under the whole energy of `terms`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pipeline.hand_model import HandModel
 from pipeline.optimise.contact_alignment import Aligned
-from pipeline.optimise.terms import ContactHints, Terms, descend
+from pipeline.optimise.terms import ContactHints, Terms, descend, total
 from pipeline.optimise.variables import Articulation, PairVariables, scaled
 from pipeline.optimise.view import View
 from pipeline.types import Edits, HandEstimate, HandPose, ObjectMesh, ObjectPose
@@ -35,22 +34,17 @@ def refinement(
     edits: Edits,
     settings: dict[str, Any],
 ) -> Refined:
-    """Refine hand and scale from every hypothesis of the alignment. `estimate` says where the hand was seen."""
+    """Refine what the alignment found. `estimate` says where the hand was seen."""
     articulation = Articulation.around(
-        estimate.pose.hand_pose, model, settings["sigma_articulation_deg"], settings["weight_grasp_space"]
+        estimate.pose.hand_pose, model, settings["sigma_articulation_deg"], settings["weight_grasp_space"], view.device
     )
     terms = Terms(model, item, aligned.object_pose, estimate, view, hints, edits, settings)
-    attempts = []
-    for scale in aligned.scales:
-        pair = PairVariables(model, aligned.hand, articulation, float(scale))
-        terms.restart()
-        steps = settings["hypothesis_steps"] if len(aligned.scales) > 1 else 0
-        attempts.append((descend(pair, terms, _groups(pair, settings), steps, settings["patience"])["total"], pair))
-    initial, best = min(attempts, key=lambda attempt: attempt[0])
-    terms.restart()
-    figures = descend(best, terms, _groups(best, settings), settings["refinement_steps"], settings["patience"])
-    pose = scaled(aligned.object_pose, best.scale().item())
-    return Refined(best.pose(), pose, figures | {"initial": initial, "hypotheses": float(len(attempts))})
+    pair = PairVariables(model, aligned.hand, articulation, aligned.object_pose.scale)
+    with torch.no_grad():
+        initial = float(total(terms(pair)))
+    figures = descend(pair, terms, _groups(pair, settings), settings["refinement_steps"], settings["patience"])
+    pose = scaled(aligned.object_pose, pair.scale().item())
+    return Refined(pair.pose(), pose, figures | {"initial": initial})
 
 
 def _groups(pair: PairVariables, settings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from pipeline.geometry.raster import Topology, depth_map, silhouette
 from pipeline.geometry.sdf import SignedDistance
 from pipeline.hand_model import HandModel
 from pipeline.optimise import losses
+from pipeline.optimise.near_distance import NearDistance
 from pipeline.optimise.variables import PairVariables
 from pipeline.optimise.view import View
 from pipeline.types import PARTS, Edits, HandEstimate, Mask, ObjectMesh, ObjectPose
@@ -49,7 +50,7 @@ class Posed:
     verts: torch.Tensor  # (778, 3)
     joints: torch.Tensor  # (21, 3)
     pixels: torch.Tensor  # (778, 2)
-    distance: torch.Tensor  # (778,) signed metres to the object at its present scale
+    distance: torch.Tensor  # (778,) signed metres to the object at its present scale; see `NearDistance`
     scale: torch.Tensor  # (1,)
 
 
@@ -68,28 +69,29 @@ class Terms:
         settings: dict[str, Any],
     ) -> None:
         self.model, self.view, self.settings, self.hints = model, view, settings, hints
+        on = self._on
         at_one = object_pose.place(item.mesh.vertices) / object_pose.scale
-        self.sdf = SignedDistance(at_one, item.mesh.faces)
-        self.topology = Topology(torch.as_tensor(model.faces))
+        self.topology = Topology(on(model.faces))
         self.target = view.hand * (1 - view.cover)
         self.keypoints = view.pixels(estimate.keypoints)
         self.hand_px = float((self.keypoints.max(0).values - self.keypoints.min(0).values).max())
         self.tolerance = max(KEYPOINT_TOLERANCE, estimate.residual_px * view.zoom / self.hand_px)
-        self.theta0 = torch.as_tensor(estimate.pose.hand_pose, dtype=torch.float32)
-        self.zones = [torch.as_tensor(model.zone_vertices(p)) for p in PARTS if p not in edits.not_touching]
-        self.zone = torch.zeros(len(model.zone), dtype=torch.bool)
+        self.theta0 = on(estimate.pose.hand_pose).float()
+        self.zones = [on(model.zone_vertices(p)) for p in PARTS if p not in edits.not_touching]
+        self.zone = on(np.zeros(len(model.zone), dtype=bool))
         self.zone[torch.cat(self.zones)] = True
-        self.touching = [torch.as_tensor(model.zone_vertices(part)) for part in edits.touching]
-        self.not_touching = [torch.as_tensor(model.zone_vertices(part)) for part in edits.not_touching]
+        self.touching = [on(model.zone_vertices(part)) for part in edits.touching]
+        self.not_touching = [on(model.zone_vertices(part)) for part in edits.not_touching]
+        zones = on(model.zone > 0)
+        self.sdf = NearDistance(SignedDistance(at_one, item.mesh.faces), zones)
         self.order = losses.Order(at_one, item.mesh.faces, view)
         self.reach: torch.Tensor | None = None
-        self.seen = torch.ones(len(model.zone), dtype=torch.bool)
+        self.seen = on(np.ones(len(model.zone), dtype=bool))
         self.hinted: list[torch.Tensor] = []
         self.calls = 0
 
-    def restart(self) -> None:
-        """Before another start: what was decided at the first step is decided anew."""
-        self.calls, self.reach = 0, None
+    def _on(self, array: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(array, device=self.view.device)
 
     def posed(self, pair: PairVariables) -> Posed:
         verts, joints = pair.forward()
@@ -101,13 +103,15 @@ class Terms:
 
     def look(self, now: Posed) -> None:
         """Decide again which skin the camera sees, and which lies under a reviewer's contact masks."""
-        verts = now.verts.detach().double().numpy()
+        verts = now.verts.detach().cpu().double().numpy()
         nearest = depth_map(verts, self.model.faces, self.view.camera.K, *self.view.shape)
         x, y = losses.inside(now.pixels, self.view.shape)
-        self.seen = torch.as_tensor(verts[:, 2] < nearest[y, x] + losses.SKIN)
+        self.seen = self._on(verts[:, 2] < nearest[y, x] + losses.SKIN)
         palmar = self.model.skin_side == 1
         under = [palmar & mask[y, x] for mask in (self.hints.front, self.hints.back) if mask is not None]
-        self.hinted = [torch.as_tensor(ids) for ids in under if ids.any()]
+        self.hinted = [self._on(ids) for ids in under if ids.any()]
+        for ids in self.hinted:
+            self.sdf.wanted = self.sdf.wanted | ids
 
     def __call__(self, pair: PairVariables) -> dict[str, torch.Tensor]:
         """Weighted terms by name; those of weight 0 are absent."""
@@ -123,6 +127,7 @@ class Terms:
                 "regularisation": lambda: (pair.hand_pose() - self.theta0).abs().sum(),
                 "grasp": lambda: pair.grasp.square().sum() / 2,
                 "orient": lambda: pair.turn.square().sum() / 2,
+                "depth": lambda: (pair.log_scale - pair.shift[2]).square().sum() / 2,
             }
         ) | self.between(now)
 
@@ -147,7 +152,13 @@ class Terms:
     def in_picture(self, pair: PairVariables) -> dict[str, torch.Tensor]:
         """The terms that compare the hand alone with the photo, weighted."""
         now = self.posed(pair)
-        return self._weighted({"mask": lambda: self.mask(now), "keypoints": lambda: self.reprojection(now)})
+        return self._weighted(
+            {
+                "mask": lambda: self.mask(now),
+                "keypoints": lambda: self.reprojection(now),
+                "grasp": lambda: pair.grasp.square().sum() / 2,
+            }
+        )
 
     def _weighted(self, terms: dict[str, Callable[[], torch.Tensor]]) -> dict[str, torch.Tensor]:
         weights = {name: self.settings[f"weight_{name}"] for name in terms}

@@ -32,7 +32,9 @@ class Articulation:
     step: torch.Tensor  # (45, 45), symmetric
 
     @classmethod
-    def around(cls, theta: F64, model: HandModel, sigma_deg: float, prior: float) -> Articulation:
+    def around(
+        cls, theta: F64, model: HandModel, sigma_deg: float, prior: float, device: torch.device | str = "cpu"
+    ) -> Articulation:
         """`prior`: how much the grasp space counts; 0 leaves the estimate as it is."""
         noise = 1 / np.deg2rad(sigma_deg) ** 2
         whiten = model.components / np.maximum(model.component_std, LEAST_STD)[:, None]  # rows: components
@@ -41,23 +43,25 @@ class Articulation:
         centre = np.linalg.solve(precision, noise * theta + grasp @ model.mean_pose)
         values, vectors = np.linalg.eigh(precision)
         step = (vectors / np.sqrt(values)) @ vectors.T
-        return cls(*(torch.as_tensor(a, dtype=torch.float32) for a in (centre, step)))
+        return cls(*(torch.as_tensor(a, dtype=torch.float32, device=device) for a in (centre, step)))
 
 
 class PairVariables:
     """A hand and the scale of the object it holds, as tensors an optimiser can hold on to."""
 
     def __init__(self, model: HandModel, start: HandPose, articulation: Articulation, scale: float = 1.0) -> None:
-        self.model, self.articulation, self.scale0 = model, articulation, scale
-        self.rotation0 = axis_angle_to_matrix(torch.as_tensor(start.global_orient, dtype=torch.float32))
-        self.transl0 = torch.as_tensor(start.transl, dtype=torch.float32)
-        self.betas = torch.as_tensor(start.betas, dtype=torch.float32)[None]
-        theta = torch.as_tensor(start.hand_pose, dtype=torch.float32)
+        self.articulation, self.scale0 = articulation, scale
+        centre = articulation.centre
+        self.model = model.on(centre.device)
+        self.rotation0 = axis_angle_to_matrix(centre.new_tensor(start.global_orient))
+        self.transl0 = centre.new_tensor(start.transl)
+        self.betas = centre.new_tensor(start.betas)[None]
+        theta = centre.new_tensor(start.hand_pose)
         grasp = torch.linalg.solve(articulation.step, theta - articulation.centre)
         self.grasp = grasp.requires_grad_()
-        self.turn = torch.zeros(3, requires_grad=True)
-        self.shift = torch.zeros(3, requires_grad=True)
-        self.log_scale = torch.zeros(1, requires_grad=True)
+        self.turn = centre.new_zeros(3).requires_grad_()
+        self.shift = centre.new_zeros(3).requires_grad_()
+        self.log_scale = centre.new_zeros(1).requires_grad_()
 
     def orient(self) -> torch.Tensor:
         return matrix_to_axis_angle(axis_angle_to_matrix(self.turn) @ self.rotation0)
@@ -76,7 +80,7 @@ class PairVariables:
     def move(self, offset: F64) -> None:
         """Move the hand by metres, in place: the optimiser keeps its tensors and its moments."""
         with torch.no_grad():
-            wanted = self.transl() + torch.as_tensor(offset, dtype=torch.float32)
+            wanted = self.transl() + self.transl0.new_tensor(offset)
             self.shift[2] = torch.log(wanted[2] / self.transl0[2])
             self.shift[:2] = (wanted[:2] / torch.exp(self.shift[2]) - self.transl0[:2]) / self.transl0[2]
 
@@ -87,7 +91,7 @@ class PairVariables:
 
     def pose(self) -> HandPose:
         numbers = (self.orient(), self.hand_pose(), self.betas[0], self.transl())
-        orient, hand_pose, betas, transl = (x.detach().double().numpy().copy() for x in numbers)
+        orient, hand_pose, betas, transl = (x.detach().cpu().double().numpy().copy() for x in numbers)
         return HandPose(self.model.side, orient, hand_pose, betas, transl)
 
 

@@ -26,8 +26,13 @@ class View:
     amodal: torch.Tensor  # complete object
 
     @property
+    def device(self) -> torch.device:
+        """Where the optimisation of this pair computes."""
+        return self.hand.device
+
+    @property
     def K(self) -> torch.Tensor:
-        return torch.as_tensor(self.camera.K, dtype=torch.float32)
+        return torch.as_tensor(self.camera.K, dtype=torch.float32, device=self.device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,10 +59,10 @@ class View:
         x0, y0, x1, y1 = self.window
         height, width = self.shape
         scale = np.array([width / (x1 - x0), height / (y1 - y0)])
-        return torch.as_tensor((points - [x0, y0]) * scale, dtype=torch.float32)
+        return torch.as_tensor((points - [x0, y0]) * scale, dtype=torch.float32, device=self.device)
 
 
-def make_view(camera: Camera, masks: Masks, amodal: Mask, size: int, margin: float = 0.2) -> View:
+def make_view(camera: Camera, masks: Masks, amodal: Mask, size: int, device: str = "cpu", margin: float = 0.2) -> View:
     """Crop around hand and object, `size` pixels on its longer side. Raises EmptyMask."""
     hand = masks.hand
     for mask, name in ((hand, "hand"), (amodal, "object")):
@@ -76,7 +81,7 @@ def make_view(camera: Camera, masks: Masks, amodal: Mask, size: int, margin: flo
     K[1] *= h / (y1 - y0)
     window = (x0, y0, x1, y1)
     targets = [
-        torch.from_numpy(_shrink(mask, window, (h, w)))
+        torch.as_tensor(_shrink(mask, window, (h, w)), device=device)
         for mask in (hand, masks.object | masks.arm, masks.object, amodal)
     ]
     return View(Camera(K=K, width=w, height=h, source=camera.source), window, *targets)

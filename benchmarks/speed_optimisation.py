@@ -1,0 +1,169 @@
+"""The whole optimisation of a pair: the `cpu` recipe against the paper's schedule, and how its cost grows.
+
+    PYTHONPATH=. python benchmarks/speed_optimisation.py --grasps GRASPS --meshes MESHES [--n 6]
+
+Scenes of the benchmark, mode oracle-shape, one thread. Both recipes run on every scene in turn, in one process, so
+that their ratio holds on a busy machine too. `--only growth | workers | memory` prints one of the other tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("IGL_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from pipeline.evaluate.benchmark import choose, optimise_stages, unplaced
+from pipeline.evaluate.figures import Placement
+from pipeline.evaluate.figures import figures as figures_of
+from pipeline.evaluate.grasps import Grasp, load_grasps
+from pipeline.evaluate.scenes import Scene, estimate_of, make_scene
+from pipeline.recipe import Recipe
+from pipeline.types import ObjectPose
+
+RECIPES = ("cpu", "easyhoi-paper")
+STAGES = ("camera", "aligned", "refined")
+SHOWN = {
+    "object_iou": "object IoU",
+    "hand_iou": "hand IoU",
+    "wrist_error_mm": "wrist mm",
+    "mpjpe_mm": "MPJPE mm",
+    "intersection_cm3": "IV cm3",
+    "displacement_cm": "SD cm",
+    "contact_f1": "contact F1",
+}
+
+
+def optimised(scene: Scene, settings: dict[str, Any]) -> dict[str, Placement]:
+    """All stages of one scene, each with its own seconds."""
+    item, _, _ = unplaced(scene)
+    return optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate_of(scene), settings)
+
+
+def seconds_of(scene: Scene, settings: dict[str, Any]) -> float:
+    return sum(placed.seconds for placed in optimised(scene, settings).values())
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def versus(scenes: list[Scene]) -> str:
+    """Both recipes on every scene: median seconds a stage, median figures, and the median of the ratios."""
+    spent: dict[str, list[list[float]]] = {name: [] for name in RECIPES}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in RECIPES}
+    for scene in scenes:
+        for name in RECIPES:
+            stages = optimised(scene, Recipe.load(name).stage("optimise"))
+            spent[name].append([stages[stage].seconds for stage in STAGES])
+            found[name].append(figures_of(scene, in_scene(scene, stages["refined"]), same_frame=True))
+    rows = []
+    for name in RECIPES:
+        times = np.array(spent[name])
+        medians = [f"{np.median([one[key] for one in found[name]]):.2f}" for key in SHOWN]
+        parts = [f"{value:.1f}" for value in np.median(times, axis=0)]
+        rows.append([name, *parts, f"{np.median(times.sum(1)):.1f}", *medians])
+    ratio = np.median(np.array(spent[RECIPES[1]]).sum(1) / np.array(spent[RECIPES[0]]).sum(1))
+    head = ["recipe", *(f"{stage} s" for stage in STAGES), "all s", *SHOWN.values()]
+    return f"{table(head, rows)}\n\n{RECIPES[1]} takes {ratio:.1f} times as long as {RECIPES[0]} (median of ratios)."
+
+
+def in_scene(scene: Scene, placed: Placement) -> Placement:
+    """The answer as a pose of the scene's own mesh, so that both frames are one."""
+    _, unit, origin = unplaced(scene)
+    scale = placed.pose.scale / unit
+    pose = ObjectPose(placed.pose.rotation, placed.pose.transl - scale * placed.pose.rotation @ origin, scale)
+    return Placement(placed.hand, *scene.solid, pose, placed.seconds)
+
+
+def growth(scenes: list[Scene]) -> str:
+    """Seconds a pair over the size of the picture the optimisation compares in, faces of the object, and hands."""
+    base = Recipe.load("cpu").stage("optimise")
+    rows = []
+
+    def add(what: str, run: Callable[[Scene], float]) -> None:
+        rows.append([what, f"{np.median([run(scene) for scene in scenes]):.2f}"])
+
+    for size in (96, 160, 256, 512):
+        add(f"{size} px", lambda scene, size=size: seconds_of(scene, base | {"size": size}))
+    for faces in (1000, 3000, 6000, 0):
+        label = f"{faces} faces" if faces else f"all {len(scenes[0].solid[1])} faces"
+        add(label, lambda scene, faces=faces: seconds_of(scene, base | {"faces": faces}))
+    for hands in (1, 2, 4):  # every hand with its object is a pair of its own
+        add(f"{hands} hands", lambda scene, hands=hands: sum(seconds_of(scene, base) for _ in range(hands)))
+    return table(["what", "s"], rows)
+
+
+def workers(grasps: list[Grasp], seed: int) -> str:
+    """Pairs a minute with one and with two processes, start-up not counted."""
+    rates = []
+    for count in (1, 2):
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+            list(pool.map(work, grasps[:1] * count, [seed] * count))  # imports and compiled functions
+            began = time.perf_counter()
+            list(pool.map(work, grasps, [seed] * len(grasps)))
+            rates.append(len(grasps) / (time.perf_counter() - began) * 60)
+    rows = [[str(n), f"{rate:.1f}", f"{rate / rates[0]:.2f}"] for n, rate in zip((1, 2), rates, strict=True)]
+    return table(["processes", "pairs a minute", "times one"], rows)
+
+
+def work(grasp: Grasp, seed: int) -> float:
+    torch.set_num_threads(1)
+    return seconds_of(make_scene(grasp, seed), Recipe.load("cpu").stage("optimise"))
+
+
+def memory(arguments: argparse.Namespace) -> str:
+    """Peak resident memory of one process that optimises all the scenes, per recipe."""
+    rows = []
+    for name in RECIPES[:1] if arguments.quick else RECIPES:
+        command = [sys.executable, __file__, "--grasps", str(arguments.grasps), "--meshes", str(arguments.meshes)]
+        command += ["--n", str(arguments.n), "--seed", str(arguments.seed), "--memory-of", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append([name, f"{int(done.stdout) / 1024:,.0f} MB"])
+    return table(["recipe", "peak memory of the process"], rows)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grasps", type=Path, required=True)
+    parser.add_argument("--meshes", type=Path, required=True)
+    parser.add_argument("--n", type=int, default=6, help="scenes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("versus", "growth", "workers", "memory"), default="versus")
+    parser.add_argument("--quick", action="store_true", help="memory: of the cpu recipe alone")
+    parser.add_argument("--memory-of", choices=RECIPES, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    grasps = choose(load_grasps(args.grasps, args.meshes), args.n, args.seed)
+    if args.only == "workers":
+        print(workers(grasps, args.seed))
+        return
+    if args.only == "memory" and not args.memory_of:
+        print(memory(args))
+        return
+    scenes = [make_scene(grasp, args.seed) for grasp in grasps]
+    if args.memory_of:
+        for scene in scenes:
+            seconds_of(scene, Recipe.load(args.memory_of).stage("optimise"))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    seconds_of(scenes[0], Recipe.load("cpu").stage("optimise"))  # compiled functions
+    print(versus(scenes) if args.only == "versus" else growth(scenes))
+
+
+if __name__ == "__main__":
+    main()
