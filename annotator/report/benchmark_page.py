@@ -17,11 +17,12 @@ from pipeline.evaluate.figures import Placement
 from pipeline.evaluate.scenes import Scene, make_scene
 from pipeline.geometry.preview import Layer, orbit_camera, render
 from pipeline.hand_model import load_hand
-from pipeline.types import U8
+from pipeline.types import U8, Mask
 
 SHOWN = 5  # scenes of each kind
 HAND, OBJECT, EDGE = (0.36, 0.56, 0.86), (0.93, 0.66, 0.26), (40, 160, 60)
-SIDE, HEIGHT = 70.0, 240  # degrees of the side view, pixels
+SIDE, SIDE_PIXELS = 70.0, 480  # degrees of the side view and the pixels it is drawn in
+HEIGHT = 240  # pixels of a picture on the page
 
 
 def write_page(path: Path, cases: Sequence[Case], table: dict[str, Any], work: Work) -> None:
@@ -80,16 +81,27 @@ def _front(scene: Scene, placed: Placement) -> U8:
     for mask in (scene.masks.hand, scene.masks.object):
         outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
         cv2.drawContours(picture, outlines, -1, EDGE, 2)
-    return picture
+    return _around(scene.masks.hand | scene.amodal, picture)
+
+
+def _around(mask: Mask, picture: U8) -> U8:
+    """The square part of a picture that shows a mask with some air, as far as the picture goes."""
+    ys, xs = np.nonzero(mask)
+    half = int(0.65 * max(np.ptp(xs), np.ptp(ys))) + 4
+    side = min(2 * half, *picture.shape[:2])
+    x0 = int(np.clip((xs.min() + xs.max() - side) // 2, 0, mask.shape[1] - side))
+    y0 = int(np.clip((ys.min() + ys.max() - side) // 2, 0, mask.shape[0] - side))
+    return picture[y0 : y0 + side, x0 : x0 + side]
 
 
 def _side(scene: Scene, placed: Placement) -> U8:
-    """The same from the side, centred on the hand."""
+    """The same from the side, centred on the hand; every stage at the same scale."""
+    everything = np.concatenate([scene.hand_verts, scene.object_pose.place(scene.solid[0])])
     layers = _layers(placed)
     hand = np.asarray(layers[0].vertices)
-    K, rotation, transl = orbit_camera(hand.mean(0), 0.18, SIDE, 0, scene.amodal.shape[0])
-    size = scene.amodal.shape[0]
-    return _on_paper(render(layers, K, size, size, rotation, transl))
+    radius = float(np.linalg.norm(everything - scene.hand_verts.mean(0), axis=1).max())
+    K, rotation, transl = orbit_camera(hand.mean(0), radius, SIDE, 0, SIDE_PIXELS)
+    return _on_paper(render(layers, K, SIDE_PIXELS, SIDE_PIXELS, rotation, transl))
 
 
 def _on_paper(rgba: U8) -> U8:

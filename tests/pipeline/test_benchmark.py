@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 import trimesh
 from grasp_scene import RADIUS, grasp
+from typer.testing import CliRunner
 
+from annotator.cli import app
 from pipeline.evaluate.benchmark import choose, optimise_stages, run_case, summarise, unplaced
 from pipeline.evaluate.figures import figures, truth_of
 from pipeline.evaluate.grasps import TO_OPENPOSE, BadBenchmark, Grasp, fit_hand, load_grasps, load_mesh
@@ -207,3 +210,21 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     )
     assert paper["registration_at"] == [100, 200]
     assert set(paper) == set(RECIPE.stage("optimise"))
+
+
+def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "benchmark.html"
+    told = ["evaluate", "--grasps", str(folder), "--meshes", str(folder), "--n", "2", "--jobs", "1", "--json"]
+    first, again = (CliRunner().invoke(app, [*told, *more]) for more in ([], ["-o", str(page)]))
+    assert first.exit_code == again.exit_code == 0, first.output + again.output
+    table, repeated = (json.loads(result.stdout) for result in (first, again))
+    assert table["n"] == 2
+    assert table["failures"] == 0
+    for stages in (table["stages"], repeated["stages"]):
+        for measured in stages.values():
+            del measured["seconds"]
+    assert table == repeated
+    text = page.read_text()
+    assert text.count("<figure>") == 3 * 2 * 5  # worst, median and best; both scenes; five stages
+    for stage in ("truth", "initial", "camera", "aligned", "refined"):
+        assert f"<b>{stage}</b>" in text
