@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cache import DiskCache
-from pipeline.evaluate.benchmark import Case, Mode, choose, run_case, summarise
+from pipeline.evaluate.benchmark import Case, Mode, choose, run_case
 from pipeline.evaluate.grasps import Grasp, load_grasps
 from pipeline.recipe import Recipe
 
-# Which of a figure is better, and what it is called in a table.
+# The figures of the printed table and what they are called there.
 COLUMNS = {
     "object_iou": "object IoU",
     "hand_iou": "hand IoU",
@@ -68,11 +68,6 @@ def evaluate(grasps: Sequence[Grasp], work: Work, jobs: int) -> Iterator[Case]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         yield from pool.map(_run, grasps, [work] * len(grasps))
-
-
-def table_of(cases: Sequence[Case], work: Work) -> dict[str, Any]:
-    """The JSON of `evaluate --json`."""
-    return summarise(cases, work.mode, work.seed)
 
 
 def rows_of(stages: dict[str, Any]) -> list[list[Any]]:

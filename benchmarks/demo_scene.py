@@ -22,7 +22,7 @@ from demo_objects import CAN_HEIGHT, CAN_RADIUS, CARTON, can, carton, room
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from pipeline.evaluate.render_mitsuba import develop, mesh, mitsuba, texture
-from pipeline.evaluate.render_skin import PosedHand, skin, sleeve, wrist_of
+from pipeline.evaluate.render_skin import FLESH, PosedHand, skin, sleeve, wrist_of
 from pipeline.hand_model import load_hand
 from pipeline.types import U8, Side
 
@@ -109,13 +109,6 @@ def render(hand: PosedHand, things: list[Any], shot: Shot, size: int, spp: int) 
     """(size, size, 3) sRGB picture."""
     wrist = wrist_of(hand)
     verts, faces, colour, rough = skin(hand, wrist, shot.skin)
-    flesh = {
-        "type": "principled",
-        "base_color": {"type": "mesh_attribute", "name": "vertex_color"},
-        "roughness": {"type": "mesh_attribute", "name": "vertex_rough"},
-        "specular": 0.45,
-        "sheen": 0.25,
-    }
     cloth = {
         "type": "principled",
         "base_color": {"type": "rgb", "value": list(shot.cloth)},
@@ -141,7 +134,7 @@ def render(hand: PosedHand, things: list[Any], shot: Shot, size: int, spp: int) 
             "to_world": backdrop,
             "emitter": {"type": "area", "radiance": texture(room(shot.wall))},
         },
-        "arm": mesh("arm", verts, faces, flesh, attributes={"color": colour, "rough": rough}),
+        "arm": mesh("arm", verts, faces, FLESH, attributes={"color": colour, "rough": rough}),
         "sleeve": mesh("sleeve", *sleeve(wrist, np.array([0.0, 0.0, 1.0])), cloth),
         "camera": {
             "type": "thinlens",

@@ -26,13 +26,11 @@ os.environ.setdefault("IGL_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from pipeline.evaluate.benchmark import choose, optimise_stages, unplaced
-from pipeline.evaluate.figures import Placement
-from pipeline.evaluate.figures import figures as figures_of
+from pipeline.evaluate.benchmark import choose, oracle_shape
+from pipeline.evaluate.figures import figures
 from pipeline.evaluate.grasps import Grasp, load_grasps
-from pipeline.evaluate.scenes import Scene, estimate_of, make_scene
+from pipeline.evaluate.scenes import Scene, make_scene
 from pipeline.recipe import Recipe
-from pipeline.types import ObjectPose
 
 RECIPES = ("cpu", "easyhoi-paper")
 STAGES = ("camera", "aligned", "refined")
@@ -47,14 +45,8 @@ SHOWN = {
 }
 
 
-def optimised(scene: Scene, settings: dict[str, Any]) -> dict[str, Placement]:
-    """All stages of one scene, each with its own seconds."""
-    item, _, _ = unplaced(scene)
-    return optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate_of(scene), settings)
-
-
 def seconds_of(scene: Scene, settings: dict[str, Any]) -> float:
-    return sum(placed.seconds for placed in optimised(scene, settings).values())
+    return sum(placed.seconds for placed in oracle_shape(scene, settings).values())
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -68,9 +60,9 @@ def versus(scenes: list[Scene]) -> str:
     found: dict[str, list[dict[str, float]]] = {name: [] for name in RECIPES}
     for scene in scenes:
         for name in RECIPES:
-            stages = optimised(scene, Recipe.load(name).stage("optimise"))
+            stages = oracle_shape(scene, Recipe.load(name).stage("optimise"))
             spent[name].append([stages[stage].seconds for stage in STAGES])
-            found[name].append(figures_of(scene, in_scene(scene, stages["refined"]), same_frame=True))
+            found[name].append(figures(scene, stages["refined"], same_frame=True))
     rows = []
     for name in RECIPES:
         times = np.array(spent[name])
@@ -80,14 +72,6 @@ def versus(scenes: list[Scene]) -> str:
     ratio = np.median(np.array(spent[RECIPES[1]]).sum(1) / np.array(spent[RECIPES[0]]).sum(1))
     head = ["recipe", *(f"{stage} s" for stage in STAGES), "all s", *SHOWN.values()]
     return f"{table(head, rows)}\n\n{RECIPES[1]} takes {ratio:.1f} times as long as {RECIPES[0]} (median of ratios)."
-
-
-def in_scene(scene: Scene, placed: Placement) -> Placement:
-    """The answer as a pose of the scene's own mesh, so that both frames are one."""
-    _, unit, origin = unplaced(scene)
-    scale = placed.pose.scale / unit
-    pose = ObjectPose(placed.pose.rotation, placed.pose.transl - scale * placed.pose.rotation @ origin, scale)
-    return Placement(placed.hand, *scene.solid, pose, placed.seconds)
 
 
 def growth(scenes: list[Scene]) -> str:
@@ -129,7 +113,7 @@ def work(grasp: Grasp, seed: int) -> float:
 def memory(arguments: argparse.Namespace) -> str:
     """Peak resident memory of one process that optimises all the scenes, per recipe."""
     rows = []
-    for name in RECIPES[:1] if arguments.quick else RECIPES:
+    for name in RECIPES:
         command = [sys.executable, __file__, "--grasps", str(arguments.grasps), "--meshes", str(arguments.meshes)]
         command += ["--n", str(arguments.n), "--seed", str(arguments.seed), "--memory-of", name]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -144,7 +128,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--n", type=int, default=6, help="scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("versus", "growth", "workers", "memory"), default="versus")
-    parser.add_argument("--quick", action="store_true", help="memory: of the cpu recipe alone")
     parser.add_argument("--memory-of", choices=RECIPES, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pipeline.evaluate.grasps import Grasp
 
 Mode = Literal["oracle-shape", "oracle-masks", "full"]
-LONG_STEPS = 1000  # of the long simulation (pipeline.evaluate.figures)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +50,7 @@ def evaluate(
 ) -> None:
     """Measure the pipeline against ground truth: recorded grasps, drawn cameras, exact masks."""
     from annotator.evaluating import ABLATION, Work, grasps_of
+    from pipeline.evaluate.figures import LONG_STEPS
     from pipeline.recipe import Recipe
 
     chosen = grasps_of(grasps, meshes, n, seed)
@@ -83,7 +83,7 @@ def evaluate(
 
 def _measure(chosen: list[Grasp], work: Work, jobs: int, what: str) -> tuple[list[Case], dict[str, Any]]:
     from annotator.evaluating import evaluate as run
-    from annotator.evaluating import table_of
+    from pipeline.evaluate.benchmark import summarise
 
     cases = []
     with output.Bar(what) as bar:
@@ -95,7 +95,7 @@ def _measure(chosen: list[Grasp], work: Work, jobs: int, what: str) -> tuple[lis
             else:
                 refined = case.stages["refined"]
                 bar.done(case.name, f"wrist {refined['wrist_error_mm']:.0f} mm, hand IoU {refined['hand_iou']:.2f}")
-    return cases, table_of(cases, work)
+    return cases, summarise(cases, work.mode, work.seed)
 
 
 def _print(stages: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from annotator.evaluating import COLUMNS, Work, rows_of
 from annotator.report.templates import environment, templates_dir
-from pipeline.evaluate.benchmark import STAGES, Case
+from pipeline.evaluate.benchmark import Case
 from pipeline.evaluate.figures import Placement
 from pipeline.evaluate.scenes import Scene, make_scene
 from pipeline.geometry.preview import Layer, orbit_camera, render
@@ -53,7 +53,6 @@ def _case(case: Case, seed: int) -> dict[str, Any]:
             "figures": _figures(case, stage),
         }
         for stage, placed in case.placements.items()
-        if stage in STAGES
     ]
     return {"name": case.name, "failure": case.failure, "elevation": scene.elevation_deg, "pictures": pictures}
 

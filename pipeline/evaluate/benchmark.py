@@ -30,9 +30,10 @@ from pipeline.evaluate.scenes import Scene, estimate_of, make_scene
 from pipeline.hand_model import load_hand
 from pipeline.optimise.camera_setup import camera_setup
 from pipeline.optimise.coarse_mesh import coarse_mesh
-from pipeline.optimise.contact_alignment import contact_alignment, scale_by_depth
+from pipeline.optimise.contact_alignment import contact_alignment
 from pipeline.optimise.refinement import refinement
 from pipeline.optimise.terms import ContactHints
+from pipeline.optimise.variables import scale_by_depth, scaled
 from pipeline.optimise.view import make_view
 from pipeline.recipe import Recipe
 from pipeline.run import StageCache, annotate_photo, complete_object
@@ -116,10 +117,11 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": float(finite.mean()), "median": float(np.median(finite)), "std": float(finite.std())}
 
 
-def _oracle_shape(scene: Scene, recipe: Recipe, cache: StageCache | None) -> dict[str, Placement]:
+def oracle_shape(scene: Scene, settings: dict[str, Any]) -> dict[str, Placement]:
+    """The stages' answers for the true mesh at an unknown pose, in the scene's own units and frame."""
     item, unit, origin = unplaced(scene)
     estimate = estimate_of(scene)
-    answers = optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate, recipe.stage("optimise"))
+    answers = optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate, settings)
 
     def in_scene(placed: Placement) -> Placement:
         """The same pose, of the scene's own mesh: item = (solid - origin) / unit."""
@@ -173,8 +175,7 @@ def optimise_stages(
         return Placement(hand, item.mesh.vertices, item.mesh.faces, pose, seconds)
 
     def at_hand(pose: ObjectPose) -> ObjectPose:
-        scale = scale_by_depth(pose, verts, model)
-        return ObjectPose(pose.rotation, pose.transl * scale, scale)
+        return scaled(pose, scale_by_depth(pose, verts, model))
 
     return {
         "initial": placed(estimate.pose, at_hand(fit.start), 0.0),
@@ -217,7 +218,7 @@ def photo_of(scene: Scene, cache: StageCache | None = None) -> Photo:
 
 
 _ANSWERS: dict[str, Callable[[Scene, Recipe, StageCache | None], dict[str, Placement]]] = {
-    "oracle-shape": _oracle_shape,
+    "oracle-shape": lambda scene, recipe, cache: oracle_shape(scene, recipe.stage("optimise")),
     "oracle-masks": _oracle_masks,
     "full": _full,
 }

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.evaluate.render_mitsuba import develop, mitsuba, texture
 from pipeline.evaluate.render_mitsuba import mesh as shape
-from pipeline.evaluate.render_skin import PosedHand, Wrist, skin, sleeve, smooth, with_forearm, wrist_of
+from pipeline.evaluate.render_skin import FLESH, PosedHand, Wrist, skin, sleeve, smooth, with_forearm, wrist_of
 from pipeline.geometry.raster import depth_map
 from pipeline.hand_model import HandModel, load_hand
 from pipeline.types import F64, I64, U8, Camera, Mask, Mesh, ObjectPose, Side
@@ -234,14 +234,7 @@ def _arm(hand: PosedHand, wrist: Wrist, look: Look, front: F64, camera: Camera) 
     tone = (float(look.tone[0]), float(look.tone[1]), float(look.tone[2]))
     clear = _hidden_by_skin(hand, wrist, front, camera).sum() <= MOST_HIDDEN * np.isfinite(front).sum()
     verts, faces, colour, rough = skin(_outer(hand), wrist if clear else None, tone)
-    flesh = {
-        "type": "principled",
-        "base_color": {"type": "mesh_attribute", "name": "vertex_color"},
-        "roughness": {"type": "mesh_attribute", "name": "vertex_rough"},
-        "specular": 0.45,
-        "sheen": 0.25,
-    }
-    return {"arm": shape("arm", verts, faces, flesh, attributes={"color": colour, "rough": rough})}
+    return {"arm": shape("arm", verts, faces, FLESH, attributes={"color": colour, "rough": rough})}
 
 
 def _outer(hand: PosedHand) -> PosedHand:

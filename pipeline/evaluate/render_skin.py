@@ -16,7 +16,14 @@ from pipeline.evaluate.render_mitsuba import grid_faces
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, I64
 
-WRIST_RING_FACES = 14  # the closing fan at the wrist, replaced here by a forearm
+# A mitsuba material for what `skin` returns, its colour and roughness as the vertex attributes "color" and "rough".
+FLESH = {
+    "type": "principled",
+    "base_color": {"type": "mesh_attribute", "name": "vertex_color"},
+    "roughness": {"type": "mesh_attribute", "name": "vertex_rough"},
+    "specular": 0.45,
+    "sheen": 0.25,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Wrist:
 
 def wrist_of(hand: PosedHand) -> Wrist:
     """The wrist, its axis continuing the line from the middle knuckle."""
-    faces = hand.model.faces[:-WRIST_RING_FACES]
+    faces = hand.model.faces_open
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     single = trimesh.grouping.group_rows(np.sort(edges, 1), require_count=1)  # type: ignore[no-untyped-call]
     following = dict(edges[single])
@@ -56,7 +63,7 @@ def with_forearm(hand: PosedHand, wrist: Wrist) -> tuple[F64, I64]:
     """The hand's vertices and faces with the closing fan at the wrist replaced by a forearm."""
     ring, axis, loop = wrist.ring, wrist.axis, wrist.loop
     flat = wrist.middle + (ring - wrist.middle) - np.outer((ring - wrist.middle) @ axis, axis)
-    verts, tris, previous = [hand.verts], [hand.model.faces[:-WRIST_RING_FACES]], loop
+    verts, tris, previous = [hand.verts], [hand.model.faces_open], loop
     for step in range(1, 5):
         start = len(hand.verts) + (step - 1) * len(loop)
         blend = min(1.0, step / 2)  # flat to the axis after two rings

@@ -1,4 +1,5 @@
-"""Stage B (paper 3.4): the hand's 6-DoF pose and the object's scale, articulation fixed.
+"""Stage B (paper 3.4): the hand's 6-DoF pose and the object's scale. The paper holds the articulation fixed; with
+`lr_alignment_articulation` above 0 it follows the picture too.
 
 (a) The visible part of the rendered hand must match the hand mask; (b) contacts place hand and object in depth. One
 picture fits every scale of the object about the camera centre, so depth is one number, and two ways find it:
@@ -21,7 +22,7 @@ from pipeline.geometry.raster import silhouette
 from pipeline.hand_model import HandModel
 from pipeline.optimise.contact_icp import register
 from pipeline.optimise.terms import ContactHints, Terms, descend, total
-from pipeline.optimise.variables import Articulation, PairVariables, scaled
+from pipeline.optimise.variables import Articulation, PairVariables, scale_by_depth, scaled
 from pipeline.optimise.view import View
 from pipeline.types import Edits, HandEstimate, HandPose, Mask, ObjectMesh, ObjectPose
 
@@ -71,7 +72,7 @@ def contact_alignment(
         descend(pair, terms.in_picture, groups, until - done, settings["patience"], stop)
         done = until
         if settings["registration"] == "icp":
-            front, back = contact_regions(pair, terms)
+            front, back = contact_regions(terms, pair)
             moved = register(item, object_pose, pair.forward()[0], model, view, front, back, settings)
             pair.scale0 = moved.scale
             pair.move(moved.translation)
@@ -79,7 +80,7 @@ def contact_alignment(
     scale = pair.scale0
     if settings["registration"] == "scan":
         scale, figures["scale_spread"] = scan(terms, pair, settings)
-    front, back = contact_regions(pair, terms)
+    front, back = contact_regions(terms, pair)
     figures |= {"final": _overlap(terms, pair), "scale": scale}
     figures |= {"front_px": float(front.sum()), "back_px": float(back.sum())}
     return Aligned(pair.pose(), scaled(object_pose, scale), front, back, figures)
@@ -112,7 +113,7 @@ def _overlap(terms: Terms, pair: PairVariables) -> float:
     return float(terms.mask(terms.posed(pair)).detach())
 
 
-def contact_regions(pair: PairVariables, terms: Terms) -> tuple[Mask, Mask]:
+def contact_regions(terms: Terms, pair: PairVariables) -> tuple[Mask, Mask]:
     """M_front = amodal minus visible object where the hand is; M_back = full rendered hand minus visible hand."""
     view, hints = terms.view, terms.hints
     full = silhouette(project(pair.forward()[0].detach(), view.K), terms.topology, *view.shape) >= 0.5
@@ -120,9 +121,3 @@ def contact_regions(pair: PairVariables, terms: Terms) -> tuple[Mask, Mask]:
     front = (amodal & ~visible & hand).cpu().numpy() if hints.front is None else hints.front
     back = (full & ~hand & visible).cpu().numpy() if hints.back is None else hints.back
     return front, back
-
-
-def scale_by_depth(object_pose: ObjectPose, verts: torch.Tensor, model: HandModel) -> float:
-    """The scale that puts the object's centre at the depth of the finger pads and palm."""
-    zone = verts.detach().cpu().double().numpy()[model.zone > 0]
-    return float(np.median(zone[:, 2]) / object_pose.transl[2])

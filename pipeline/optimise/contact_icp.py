@@ -16,6 +16,7 @@ import torch
 from pipeline.geometry.raster import depth_layers
 from pipeline.geometry.registration import translation_icp
 from pipeline.hand_model import HandModel
+from pipeline.optimise.variables import scale_by_depth
 from pipeline.optimise.view import View
 from pipeline.types import F64, Mask, ObjectMesh, ObjectPose
 
@@ -50,8 +51,7 @@ def register(
     """
     pairs = _contact_points(item, object_pose, verts, model, view, front, back)
     if not pairs:
-        zone = verts.detach().cpu().double().numpy()[model.zone > 0]
-        return Registration(float(np.median(zone[:, 2]) / object_pose.transl[2]), np.zeros(3), 0.0)
+        return Registration(scale_by_depth(object_pose, verts, model), np.zeros(3), 0.0)
     # Regions vote by their pixels: a rim of M_back that comes from a hand a little off must not outvote M_front.
     quantile = settings["contact_quantile"]
     bounds = [np.quantile(h[:, 2] / o[:, 2], quantile if at_front else 1 - quantile) for at_front, o, h in pairs]

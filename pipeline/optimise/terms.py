@@ -7,6 +7,7 @@
     grip          the nearest skin of each finger pad and the palm touches; far ones do not pull
     order         what the photo shows of hand and object in front of each other
     grasp, orient the estimate's own uncertainty: see `Articulation`
+    depth         of the hand relative to the object: held where the alignment found it
     keypoints     reprojection, trusted as far as the estimator's residual allows
     marks         a reviewer's contact masks and touching parts
 A term whose weight is 0 is not computed.

@@ -98,3 +98,9 @@ class PairVariables:
 def scaled(pose: ObjectPose, scale: float) -> ObjectPose:
     """The pose at another scale about the camera centre: the same picture, nearer or farther."""
     return replace(pose, transl=pose.transl * (scale / pose.scale), scale=scale)
+
+
+def scale_by_depth(object_pose: ObjectPose, verts: torch.Tensor, model: HandModel) -> float:
+    """The scale that puts the object's centre at the depth of the finger pads and palm."""
+    zone = verts.detach().cpu().double().numpy()[model.zone > 0]
+    return float(np.median(zone[:, 2]) / object_pose.transl[2])

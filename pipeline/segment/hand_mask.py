@@ -48,8 +48,11 @@ class HandEvidence:
 
 def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | None = None) -> HandEvidence:
     """Colour and place of one hand. `maps` (N, h, w) are the foreground maps, `held` a first guess of the object."""
-    core = hand.capsules(scene.shape, CORE)
-    distance = _reach(hand, hand.capsules(scene.shape, WIDE))
+    (palm, bones), (wide_palm, wide_bones) = (
+        (hand.palm(scene.shape, width), hand.bones(scene.shape, width)) for width in (CORE, WIDE)
+    )
+    core = palm | bones.any(0)
+    distance = _reach(hand, wide_palm | wide_bones.any(0))
     front = maps.max(0)
     object_only = _object_only(hand, core, maps)
     own, occluder = _split_core(scene, hand, core & (object_only < 0.5), front)
@@ -61,9 +64,9 @@ def hand_evidence(scene: Scene, hand: Skeleton, maps: np.ndarray, held: Mask | N
     sure = (colour > 1) & (distance < 0.5)
     if sure.sum() > 300:  # once more, with the colours of the whole hand instead of its bones
         colour = _log_odds(scene, ColourModel.fit(scene.lab[sure], 4), rest_model)
-    seen = _visible(scene, hand, colour)  # a hidden bone says nothing about the pixels in front of it
-    bare = hand.palm(scene.shape, CORE) | hand.bones(scene.shape, CORE)[seen].any(0)
-    distance = _reach(hand, hand.palm(scene.shape, WIDE) | hand.bones(scene.shape, WIDE)[seen].any(0))
+    seen = _visible(bones, colour)  # a hidden bone says nothing about the pixels in front of it
+    bare = palm | bones[seen].any(0)
+    distance = _reach(hand, wide_palm | wide_bones[seen].any(0))
     score = colour + np.where(bare, 1.0, 0.0) + INSIDE - 1.3 * np.minimum(distance, 5)
     score -= _object_votes(object_only, colour, distance)
     if sure.any() and (shown := float(front[sure].mean())) > 0.6:  # the maps do show this hand: believe their edge
@@ -84,9 +87,8 @@ def _reach(hand: Skeleton, body: Mask) -> np.ndarray:
     return np.asarray(distance_to(body) / (FALLOFF * hand.metre))
 
 
-def _visible(scene: Scene, hand: Skeleton, colour: F64) -> np.ndarray:
-    """(15,) bool: the finger bones under which there is hand; the others are behind what is held."""
-    bones = hand.bones(scene.shape, CORE)
+def _visible(bones: Mask, colour: F64) -> np.ndarray:
+    """(15,) bool: the finger bones (15, h, w) under which there is hand; the others are behind what is held."""
     return np.array([bool(bone.any()) and float((colour[bone] > 0).mean()) > VISIBLE for bone in bones])
 
 
