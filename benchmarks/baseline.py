@@ -33,7 +33,8 @@ def main() -> None:
     tables = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
     if not tables or len(tables) % 2:
         sys.exit(__doc__)
-    print(json.dumps({six["mode"]: baseline(six, many) for six, many in zip(tables[::2], tables[1::2], strict=True)}))
+    table = {six["mode"]: baseline(six, many) for six, many in zip(tables[::2], tables[1::2], strict=True)}
+    print(json.dumps(table, indent=1))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from pipeline.types import (
     Reconstruction,
 )
 
-PIPELINE_VERSION = "2"  # part of every cache key: raise it when a stage outside the adapters changes its results
+PIPELINE_VERSION = "3"  # part of every cache key: raise it when a stage outside the adapters changes its results
 NO_HINTS = HandHints()
 STALE_WORLD = 0.15  # mean move of the keypoints, in hand sizes, beyond which the old 3D landmarks are another hand's
 T = TypeVar("T")

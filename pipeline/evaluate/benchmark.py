@@ -93,6 +93,7 @@ def run_case(grasp: Grasp, mode: Mode, recipe: Recipe, seed: int, cache: StageCa
         stage: figures(scene, placed, same or stage == "truth", long_simulation=stage in ("truth", "refined"))
         for stage, placed in placements.items()
     }
+    measured["truth"]["residual_mm"] = scene.residual_mm
     if failure is not None:
         measured |= {stage: dict(FAILED) for stage in STAGES[1:]}
     return Case(scene.name, grasp, measured, failure, placements)

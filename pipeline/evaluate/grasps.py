@@ -11,6 +11,7 @@ reported with every scene (`residual_mm`).
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,8 @@ from pipeline.types import F64, HandPose, Mesh
 
 # The recordings' joint order -> OpenPose: wrist, thumb .. little.
 TO_OPENPOSE = (0, 17, 18, 19, 20, *range(1, 17))
+REQUIRED, OPTIONAL = ("object_id", "joints_obj"), ("object_pose_world",)
+SHAPES = {"joints_obj": (21, 3), "object_pose_world": (7,)}
 MESH_TYPES = (".glb", ".obj", ".ply")
 SIGMA_JOINT = 0.002  # metres: how closely the fit follows the recording
 SIGMA_LIMIT = 0.05  # radians beyond a joint's range
@@ -59,14 +62,8 @@ def load_grasps(grasps: Path, meshes: Path) -> list[Grasp]:
         raise BadBenchmark(f"{grasps}: no .npz of grasps here; give one with --grasps")
     found: list[Grasp] = []
     for file in files:
-        with np.load(file, allow_pickle=False) as data:
-            missing = {"object_id", "joints_obj"} - set(data.files)
-            if missing:
-                raise BadBenchmark(f"{file}: lacks the array '{min(missing)}'")
-            ids, joints = data["object_id"], data["joints_obj"].astype(np.float64)
-            poses = data["object_pose_world"].astype(np.float64) if "object_pose_world" in data.files else None
-        if joints.shape[1:] != (21, 3) or not np.isfinite(joints).all():
-            raise BadBenchmark(f"{file}: joints_obj is {joints.shape}, not (N, 21, 3) finite metres")
+        arrays = _arrays(file)
+        ids, joints, poses = arrays["object_id"], arrays["joints_obj"], arrays.get("object_pose_world")
         for i, object_id in enumerate(map(str, ids)):
             down = np.array([0.0, 0.0, -1.0])
             if poses is not None:
@@ -75,6 +72,29 @@ def load_grasps(grasps: Path, meshes: Path) -> list[Grasp]:
                 Grasp(len(found), object_id, joints[i][list(TO_OPENPOSE)], down, _mesh_file(meshes, object_id))
             )
     return found
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of one recording, checked."""
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in (*REQUIRED, *OPTIONAL) if name in data.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise BadBenchmark(f"{file}: not an .npz that can be read; give one with --grasps") from error
+    for name in REQUIRED:
+        if name not in arrays:
+            raise BadBenchmark(f"{file}: lacks the array '{name}'")
+    n = len(arrays["object_id"])
+    for name, shape in SHAPES.items():
+        if name not in arrays:
+            continue
+        numbers = arrays[name].dtype.kind in "fiu" and np.isfinite(arrays[name]).all()
+        if arrays[name].shape != (n, *shape) or not numbers:
+            raise BadBenchmark(
+                f"{file}: {name} is {arrays[name].shape}, not ({n}, {', '.join(map(str, shape))}) finite numbers"
+            )
+        arrays[name] = arrays[name].astype(np.float64)
+    return arrays
 
 
 def _mesh_file(meshes: Path, object_id: str) -> Path:

@@ -29,10 +29,10 @@ from pipeline.types import F64, ObjectMesh, ObjectPose
 TRANSPORT_ABOVE = 0.3
 OPEN_ABOVE = 0.1  # a prior that ends worse than this was wrong: try its other rotations
 COARSE = 64  # pixels of the picture in which starts are compared
-KEPT, FINALISTS = 6, 2
-PROBE_STEPS = 25
+KEPT, FINALISTS = 4, 2
+PROBE_STEPS = 20
 NEAREST, FARTHEST = 1.2, 1e3  # depths a placement may take, in radii of the mesh
-TURN_COST = 0.2  # per square radian: a turn the silhouette does not show (a can about its axis) is not drifted into
+TURN_COST = 0.05  # per square radian: a turn the silhouette does not show (a can about its axis) is not drifted into
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,12 @@ class _Search:
         transl0 = torch.as_tensor(start.transl, **self.on)
         turn = torch.zeros(3, requires_grad=True, **self.on)  # about the object's origin, camera axes
         shift = torch.zeros(3, requires_grad=True, **self.on)  # (x / depth, y / depth, log depth)
-        adam = torch.optim.Adam([turn, shift], lr=self.lr)
+        adam = torch.optim.Adam([turn, shift], lr=self.lr, fused=True)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps), eta_min=0.1 * self.lr)
         best = Attempt(start.rotation, start.transl, float("inf"), start.steps)
         lowest, far, since = float("inf"), True, 0  # of the loss that leads: with or without the transport term
         for step in range(steps + 1):
-            rotation = axis_angle_to_matrix(turn) @ rotation0
+            rotation = axis_angle_to_matrix(turn, fast=True) @ rotation0
             lateral = torch.cat([shift[:2] * transl0[2], shift.new_zeros(1)])
             transl = (transl0 + lateral) * torch.exp(shift[2])
             points = project(self.vertices @ rotation.T + transl, self.K)
@@ -142,6 +143,7 @@ class _Search:
             adam.zero_grad()
             loss.backward()
             adam.step()
+            decay.step()
         return best
 
 

@@ -27,7 +27,7 @@ from pipeline.optimise.view import View
 from pipeline.types import Edits, HandEstimate, HandPose, Mask, ObjectMesh, ObjectPose
 
 SCAN_RANGE = 0.35  # of log scale, both ways from the scale that puts the object at the hand's depth
-SCAN_STEPS = 71
+SCAN_STEPS = 36
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> tuple[f
 
 def _between(terms: Terms, verts: torch.Tensor, joints: torch.Tensor, scale: float) -> float:
     now = terms.at_scale(verts, joints, verts.new_tensor([scale]))
-    return float(total(terms.between(now)))
+    return float(total(terms.between(now, terms.distance(now))))
 
 
 def _overlap(terms: Terms, pair: PairVariables) -> float:

@@ -51,7 +51,6 @@ class Posed:
     verts: torch.Tensor  # (778, 3)
     joints: torch.Tensor  # (21, 3)
     pixels: torch.Tensor  # (778, 2)
-    distance: torch.Tensor  # (778,) signed metres to the object at its present scale; see `NearDistance`
     scale: torch.Tensor  # (1,)
 
 
@@ -99,8 +98,12 @@ class Terms:
         return self.at_scale(verts, joints, pair.scale())
 
     def at_scale(self, verts: torch.Tensor, joints: torch.Tensor, scale: torch.Tensor) -> Posed:
-        """A hand beside the object at a scale (1,). Scaling about the camera centre scales distances too."""
-        return Posed(verts, joints, project(verts, self.view.K), self.sdf(verts / scale) * scale, scale)
+        """A hand beside the object at a scale (1,)."""
+        return Posed(verts, joints, project(verts, self.view.K), scale)
+
+    def distance(self, now: Posed) -> torch.Tensor:
+        """(778,) signed metres to the object; see `NearDistance` for those of skin far from it."""
+        return self.sdf(now.verts / now.scale) * now.scale
 
     def look(self, now: Posed) -> None:
         """Decide again which skin the camera sees, and which lies under a reviewer's contact masks."""
@@ -120,32 +123,31 @@ class Terms:
         if self.calls % REFRESH == 0:
             self.look(now)
         self.calls += 1
+        distance = self.distance(now)
         return self._weighted(
             {
                 "mask": lambda: self.mask(now),
                 "keypoints": lambda: self.reprojection(now),
-                "contact": lambda: losses.contact(now.distance[self._in_reach(now)]),
+                "contact": lambda: losses.contact(distance[self._in_reach(distance)]),
                 "regularisation": lambda: (pair.hand_pose() - self.theta0).abs().sum(),
                 "grasp": lambda: pair.grasp.square().sum() / 2,
                 "orient": lambda: pair.turn.square().sum() / 2,
                 "depth": lambda: (pair.log_scale - pair.shift[2]).square().sum() / 2,
             }
-        ) | self.between(now)
+        ) | self.between(now, distance)
 
-    def between(self, now: Posed) -> dict[str, torch.Tensor]:
+    def between(self, now: Posed, distance: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms that tie hand and object together, weighted."""
         weighted = self._weighted(
             {
-                "penetration": lambda: losses.penetration(now.distance, self.settings["penetration_reduction"]),
-                "grip": lambda: losses.grip(
-                    now.distance, self.zones, self.settings["press"], self.settings["grip_reach"]
-                ),
+                "penetration": lambda: losses.penetration(distance, self.settings["penetration_reduction"]),
+                "grip": lambda: losses.grip(distance, self.zones, self.settings["press"], self.settings["grip_reach"]),
                 "order": lambda: self.order(now.verts, now.pixels, now.scale, self.seen),
             }
         )
-        marks = [losses.touching(now.distance[ids]) for ids in self.touching]
-        marks += [losses.clearance(now.distance[ids]) for ids in self.not_touching]
-        marks += [now.distance[ids].abs().mean() for ids in self.hinted]
+        marks = [losses.touching(distance[ids]) for ids in self.touching]
+        marks += [losses.clearance(distance[ids]) for ids in self.not_touching]
+        marks += [distance[ids].abs().mean() for ids in self.hinted]
         if marks:
             weighted["marks"] = self.settings["weight_marks"] * torch.stack(marks).sum()
         return weighted
@@ -176,10 +178,10 @@ class Terms:
         rendered = silhouette(now.pixels, self.topology, *self.view.shape)
         return 1 - losses.soft_iou(losses.visible_hand(rendered, self.view.cover), self.target)
 
-    def _in_reach(self, now: Posed) -> torch.Tensor:
+    def _in_reach(self, distance: torch.Tensor) -> torch.Tensor:
         """Contact-zone vertices that start within reach of the object: an idle finger is not pulled in."""
         if self.reach is None:
-            self.reach = self.zone & (now.distance.detach() < self.settings["contact_reach"])
+            self.reach = self.zone & (distance.detach() < self.settings["contact_reach"])
         return self.reach
 
 
@@ -199,7 +201,9 @@ def descend(
 
     The variables end at the best step; its terms are returned.
     """
-    adam = torch.optim.Adam([dict(group) for group in groups])  # it writes the decaying rate into its groups
+    adam = torch.optim.Adam(
+        [dict(group) for group in groups], fused=True
+    )  # it writes the decaying rate into its groups
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps), eta_min=0)
     variables = [t for group in groups for t in group["params"]]
     best, figures, kept, since = float("inf"), {}, [], 0

@@ -53,7 +53,7 @@ class PairVariables:
         self.articulation, self.scale0 = articulation, scale
         centre = articulation.centre
         self.model = model.on(centre.device)
-        self.rotation0 = axis_angle_to_matrix(centre.new_tensor(start.global_orient))
+        self.orient0 = centre.new_tensor(start.global_orient)
         self.transl0 = centre.new_tensor(start.transl)
         self.betas = centre.new_tensor(start.betas)[None]
         theta = centre.new_tensor(start.hand_pose)
@@ -63,8 +63,9 @@ class PairVariables:
         self.shift = centre.new_zeros(3).requires_grad_()
         self.log_scale = centre.new_zeros(1).requires_grad_()
 
-    def orient(self) -> torch.Tensor:
-        return matrix_to_axis_angle(axis_angle_to_matrix(self.turn) @ self.rotation0)
+    def rotation(self) -> torch.Tensor:
+        """(3, 3) from the start's orientation to the present one."""
+        return axis_angle_to_matrix(self.turn, fast=True)
 
     def transl(self) -> torch.Tensor:
         lateral = torch.cat([self.shift[:2] * self.transl0[2], self.shift.new_zeros(1)])
@@ -86,11 +87,15 @@ class PairVariables:
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Vertices (778, 3) and joints (21, 3), metres, camera frame."""
-        verts, joints = self.model(self.orient()[None], self.hand_pose()[None], self.betas, self.transl()[None])
-        return verts[0], joints[0]
+        at_origin = torch.zeros_like(self.transl0)[None]
+        verts, joints = self.model(self.orient0[None], self.hand_pose()[None], self.betas, at_origin)
+        wrist, rotation = joints[0, 0], self.rotation().T  # the orientation turns about the wrist
+        offset = wrist + self.transl()
+        return (verts[0] - wrist) @ rotation + offset, (joints[0] - wrist) @ rotation + offset
 
     def pose(self) -> HandPose:
-        numbers = (self.orient(), self.hand_pose(), self.betas[0], self.transl())
+        orient = matrix_to_axis_angle(self.rotation() @ axis_angle_to_matrix(self.orient0))
+        numbers = (orient, self.hand_pose(), self.betas[0], self.transl())
         orient, hand_pose, betas, transl = (x.detach().cpu().double().numpy().copy() for x in numbers)
         return HandPose(self.model.side, orient, hand_pose, betas, transl)
 

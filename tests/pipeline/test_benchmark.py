@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +68,15 @@ def test_a_folder_that_is_no_benchmark_is_one_clear_line(folder: Path, tmp_path:
         load_grasps(folder, empty)
     np.savez(empty / "x.npz", object_id=np.array(["ball"]))
     with pytest.raises(BadBenchmark, match="lacks the array 'joints_obj'"):
+        load_grasps(empty, folder)
+    (empty / "x.npz").write_text("not numbers")
+    with pytest.raises(BadBenchmark, match=r"x\.npz: not an \.npz"):
+        load_grasps(empty, folder)
+    np.savez(empty / "x.npz", object_id=np.array(["ball"]), joints_obj=np.full((1, 21, 3), np.nan))
+    with pytest.raises(BadBenchmark, match=r"joints_obj is \(1, 21, 3\), not \(1, 21, 3\) finite"):
+        load_grasps(empty, folder)
+    np.savez(empty / "x.npz", object_id=np.array(["ball", "ball"]), joints_obj=np.zeros((1, 21, 3)))
+    with pytest.raises(BadBenchmark, match=r"not \(2, 21, 3\)"):
         load_grasps(empty, folder)
 
 
@@ -162,6 +174,7 @@ def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     table = summarise([case], "oracle-shape", 0)
     assert case.failure == "no hand found"
     assert table["failures"] == 1
+    assert 0 < table["stages"]["truth"]["residual_mm"]["median"] < 1
     assert table["stages"]["refined"]["f5"]["mean"] == 0.0
     assert table["stages"]["truth"]["contact_f1"]["mean"] == 1.0
 
@@ -228,3 +241,21 @@ def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path
     assert text.count("<figure>") == 3 * 2 * 5  # worst, median and best; both scenes; five stages
     for stage in ("truth", "initial", "camera", "aligned", "refined"):
         assert f"<b>{stage}</b>" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("only", ["versus", "growth", "workers"])
+def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only: str) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, root / "benchmarks/speed_optimisation.py", "--grasps", folder, "--meshes", folder]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--n", "1", "--only", only], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    sizes, faces = ["96 px", "160 px", "256 px", "512 px"], ["1000 faces", "2000 faces", "6000 faces", "all 1280 faces"]
+    first = {
+        "versus": ["cpu", "easyhoi-paper"],
+        "growth": [*sizes, *faces, "1 hands", "2 hands", "4 hands"],
+        "workers": ["1", "2"],
+    }
+    assert [row[0] for row in rows] == first[only]
