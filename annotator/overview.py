@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from annotator.records import METRICS, load_photo, load_reconstruction, provenance
 from annotator.workspace import Workspace
 from db.models import Pair, PairStatus, Revision
-from db.repositories import Pairs, Photos, Reviews, Revisions
+from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions
 
 if TYPE_CHECKING:
     from annotator.report.view import PairView
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
-    """{"photos", "pairs", "by_status", "failed": [{"photo", "reason"}]}; `failed`: photos without a pair."""
+    """{"photos", "pairs", "by_status", "jobs", "failed": [{"photo", "reason"}]}; `failed`: photos without a pair."""
     with workspace.database.read() as session:
         by_status = Pairs(session).counts()
         return {
             "photos": sum(Photos(session).counts().values()),
             "pairs": sum(by_status.values()),
             "by_status": by_status,
+            "jobs": Jobs(session).counts(),
             "failed": [{"photo": p.name, "reason": p.reason} for p in Photos(session).without_pair()],
         }
 

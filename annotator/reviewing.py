@@ -31,6 +31,7 @@ class Change:
 
     masks: dict[str, bytes] = field(default_factory=dict)  # role of MASKS -> bytes of a picture
     keypoints: list[list[float]] | None = None
+    box: list[float] | None = None  # x0, y0, x1, y1 of the hand, in a photo where none was found
     side: str | None = None
     touching: tuple[str, ...] = ()
     not_touching: tuple[str, ...] = ()
@@ -46,13 +47,29 @@ class Change:
         if both:
             raise BadEdit(f"{', '.join(both)} cannot both touch and not touch")
         edits: dict[str, Any] = {role: hashlib.sha256(data).hexdigest() for role, data in self.masks.items()}
-        given = {"keypoints": self.keypoints, "side": self.side}
+        given = {"keypoints": self.keypoints, "box": self.box, "side": self.side}
         edits |= {name: value for name, value in given.items() if value is not None}
         parts = {"touching": sorted(set(self.touching)), "not_touching": sorted(set(self.not_touching))}
         edits |= {name: value for name, value in parts.items() if value}
         if not edits:
             raise BadEdit("a fix needs something that is fixed: a mask, keypoints, a side or a part of the hand")
         return edits
+
+
+def first_hand(change: Change, size: tuple[int, int]) -> dict[str, Any]:
+    """Where the hand of a photo is that had none: one entry of its hints (annotator.hints). Raises BadEdit."""
+    side = {"side": change.side} if change.side else {}
+    if change.keypoints is not None:
+        return {"keypoints": change.keypoints} | side
+    if change.box is not None:
+        return {"box": change.box} | side
+    if "hand_mask" in change.masks:
+        inside = read_mask(change.masks["hand_mask"], "hand_mask", size)
+        factor = size[0] / inside.shape[0]
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        return {"box": [factor * float(value) for value in corners]} | side
+    raise BadEdit("draw a box around the hand, or its mask: without it there is nothing to start from")
 
 
 def merged(edits: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -68,17 +85,11 @@ def merged(edits: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def to_edits(
-    edits: dict[str, Any], fresh: dict[str, bytes], blobs: BlobStore, original: tuple[int, int], size: tuple[int, int]
-) -> Edits:
-    """The pipeline's edits, at the working size (H, W); `fresh` holds masks that are not in the store yet."""
-    digests = {hashlib.sha256(data).hexdigest(): data for data in fresh.values()}
+def to_edits(edits: dict[str, Any], blobs: BlobStore, original: tuple[int, int], size: tuple[int, int]) -> Edits:
+    """The pipeline's edits, at the working size (H, W); their masks are in the store."""
 
     def mask(role: str) -> Mask | None:
-        if role not in edits:
-            return None
-        data = digests.get(edits[role]) or blobs.get(edits[role])
-        return read_mask(data, role, original, size)
+        return read_mask(blobs.get(edits[role]), role, original, size) if role in edits else None
 
     keypoints = edits.get("keypoints")
     return Edits(

@@ -1,6 +1,7 @@
 """The use cases, one function each. They raise the errors a user should see and print nothing.
 
-ingest (ingestion.py) -> preannotate -> submit_review (accept, reject) or fix -> publish_dataset
+ingest (ingestion.py) -> preannotate -> submit_review (accept, reject), fix (at once), submit_fix (as a job) or
+submit_help (a photo without a pair) -> publish_dataset
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
@@ -17,17 +18,20 @@ from annotator.errors import BadRequest
 from annotator.ingestion import Ingested, ingest
 from annotator.progress import Progress
 from annotator.publishing import publish, publish_answer, retire
-from annotator.records import jsonable, load_photo, load_reconstruction, near_duplicates, provenance, without_name
-from annotator.reviewing import Change, fingerprint, merged, to_edits
+from annotator.records import load_photo, load_reconstruction, near_duplicates, provenance, without_name
+from annotator.reoptimising import carry_out, photo_task, plan, unmet
+from annotator.reviewing import Change, fingerprint, first_hand
 from annotator.workspace import Workspace
-from db.models import Export, Pair, PairStatus, Photo, PhotoStatus, Review, Revision, Verdict
+from db.errors import NotFound
+from db.models import Export, Job, Pair, PairStatus, PhotoStatus, Review, Revision, Verdict
 from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revisions
 from exports.base import ExportSummary, Record, get_format
-from pipeline.errors import PipelineError
-from pipeline.recipe import Recipe, UnknownRecipe
-from pipeline.types import Edits, Reconstruction
+from pipeline.recipe import Recipe
 
-__all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_review"]
+if TYPE_CHECKING:
+    from annotator.jobs import JobQueue
+
+__all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_fix", "submit_help", "submit_review"]
 
 _TAKEN: tuple[PhotoStatus, ...] = ("pending", "failed", "done")  # by a plain run, also by retry, also by redo
 
@@ -66,7 +70,7 @@ def preannotate(
             photos = [photo for photo in Photos(session).all(statuses) if photo.width is not None][:limit]
         if not photos:
             return result
-        tasks = [_task(workspace, photo, recipe) for photo in photos]
+        tasks = [photo_task(workspace, photo, recipe) for photo in photos]
         workers = workspace.settings.jobs if jobs is None else jobs
         log = workspace.root / "worker.log"
         log.unlink(missing_ok=True)
@@ -74,20 +78,6 @@ def preannotate(
         for outcome in work.run(tasks, workers, log):
             _record(workspace, outcome, "redo" if redo else "preannotate", result, progress)
     return result
-
-
-def _task(workspace: Workspace, photo: Photo, recipe: Recipe, **more: Any) -> work.Task:
-    return work.Task(
-        photo_id=photo.id,
-        sha256=photo.sha256,
-        name=photo.name,
-        hands=photo.hints.get("hands", []),
-        recipe=recipe,
-        store_url=workspace.store_url,
-        cache_folder=workspace.cache_folder,
-        pipeline=workspace.settings.pipeline,
-        **more,
-    )
 
 
 def _record(workspace: Workspace, outcome: work.Outcome, trigger: str, result: Annotated, progress: Progress) -> None:
@@ -149,13 +139,15 @@ def submit_review(
     with workspace.database.write() as session:
         pair = Pairs(session).find(name)
         revision = Revisions(session).get(pair, number)
-        recorded = _add_review(session, pair, revision, verdict, reviewer, comment, {}, source, external_id) is not None
+        recorded = (
+            add_review(session, pair, revision, verdict, reviewer, comment, {}, source, {}, external_id) is not None
+        )
         if recorded and revision.number == pair.revision_number:
             pair.status = "accepted" if verdict == "accept" else "rejected"
         return Reviewed(pair.public_id, revision.number, pair.status, recorded)
 
 
-def _add_review(
+def add_review(
     session: Session,
     pair: Pair,
     revision: Revision,
@@ -164,9 +156,10 @@ def _add_review(
     comment: str,
     edits: dict[str, Any],
     source: str,
+    masks: dict[str, bytes],
     external_id: str | None = None,
 ) -> Review | None:
-    """The recorded review, or None when it is the pair's last one over again.
+    """The recorded review with its masks (in the store already), or None when it is the pair's last one over again.
 
     A review from outside is known by its external id. One from the command line is known by what it follows: a
     person may accept, reject, and accept again.
@@ -192,7 +185,10 @@ def _add_review(
         source=source,
         external_id=external_id,
     )
-    return Reviews(session).add(review)
+    Reviews(session).add(review)
+    for role, data in masks.items():
+        Reviews(session).attach(review, role, Artifacts(session).ensure(edits[role], "image/png", len(data)))
+    return review
 
 
 @dataclass(frozen=True)
@@ -221,87 +217,88 @@ def fix(
 
     Only the stages an edit invalidates are run again. Nothing is recorded when the edits cannot be carried out.
     """
-    from pipeline.codec import decode
-
     with workspace.database.read() as session:
         pair = Pairs(session).find(name)
-        seen = Revisions(session).get(pair)
-        photo = pair.photo
-        size = (photo.height or 0, photo.width or 0)
-        edits = change.checked(size)
-        everything = merged([*(review.edits for review in Reviews(session).of_pair(pair)), edits])
-        working = (seen.camera["height"], seen.camera["width"])
-        chosen = _recipe_of(workspace, seen, recipe)
-        constraints = to_edits(everything, change.masks, workspace.blobs, size, working)
-        shown = load_reconstruction(seen, workspace.blobs)
-        task = _task(workspace, photo, chosen, index=pair.index, edits=constraints)
+        edits = change.checked((pair.photo.height or 0, pair.photo.width or 0))
+        for data in change.masks.values():
+            workspace.blobs.put(data)
+        planned = plan(workspace, session, pair, edits, recipe)
+        before = Revisions(session).get(pair)
     workers = min(1, workspace.settings.jobs)
-    (outcome,) = work.run([task], workers, workspace.root / "worker.log")
-    failure = outcome.failure or outcome.answers[0].reason
-    if failure is not None:
-        raise PipelineError(failure)
-    (answer,) = outcome.answers
-    satisfied = _satisfied(shown, decode(Reconstruction, answer.npz), constraints)
-    answer.columns["diagnostics"]["constraints"] = {n: {"before": b, "after": a} for n, (b, a) in satisfied.items()}
+    answer, satisfied = carry_out(planned, lambda task: next(work.run([task], workers, workspace.root / "worker.log")))
     workspace.blobs.put(answer.npz)
-    for data in change.masks.values():
-        workspace.blobs.put(data)
     with workspace.database.write() as session:
         pair = Pairs(session).find(name)
-        now = Revisions(session).get(pair, seen.number)
-        review = _add_review(session, pair, now, "fix", reviewer, comment, edits, "cli")
-        if review is not None:
-            for role, data in change.masks.items():
-                mask = Artifacts(session).ensure(edits[role], "image/png", len(data))
-                Reviews(session).attach(review, role, mask)
-        if answer.digest != seen.content_digest:
-            now = publish(session, pair, answer, chosen, "review", expected=seen.number)
-        changed = {key: (seen.metrics.get(key), value) for key, value in now.metrics.items()} | satisfied
+        now = Revisions(session).get(pair, planned.seen)
+        add_review(session, pair, now, "fix", reviewer, comment, edits, "cli", change.masks)
+        if answer.digest != now.content_digest:
+            now = publish(session, pair, answer, planned.task.recipe, "review", expected=planned.seen)
+        changed = {key: (before.metrics.get(key), value) for key, value in now.metrics.items()} | satisfied
         return Fixed(
             pair.public_id,
-            seen.number,
+            planned.seen,
             now.number,
             answer.reused,
             answer.seconds,
             changed,
-            _unmet(everything, seen, now),
+            unmet(planned.edits, before, now),
         )
 
 
-def _satisfied(
-    before: Reconstruction, after: Reconstruction, edits: Edits
-) -> dict[str, tuple[float | None, float | None]]:
-    """How well the old and the new revision meet the edits, measured against the same masks and parts."""
-    from pipeline.optimise.constraints import satisfaction
+def submit_fix(
+    workspace: Workspace,
+    queue: JobQueue,
+    name: str,
+    change: Change,
+    *,
+    reviewer: str,
+    comment: str = "",
+    number: int | None = None,
+    source: str = "cli",
+    external_id: str | None = None,
+) -> Reviewed:
+    """Records a fix on the revision the reviewer saw, and with it the job that carries it out.
 
-    old, new = (satisfaction(made, edits, after.masks) for made in (before, after))
-    return {name: (jsonable(old.get(name)), jsonable(value)) for name, value in new.items()}
+    The same fix a second time changes nothing. Raises BadEdit or EmptyMask, and then nothing is recorded.
+    """
+    with workspace.database.read() as session:
+        photo = Pairs(session).find(name).photo
+        edits = change.checked((photo.height or 0, photo.width or 0))
+    for data in change.masks.values():
+        workspace.blobs.put(data)
+    with workspace.database.write() as session:
+        pair = Pairs(session).find(name)
+        revision = Revisions(session).get(pair, number)
+        review = add_review(session, pair, revision, "fix", reviewer, comment, edits, source, change.masks, external_id)
+        if review is not None:
+            queue.add(session, Job(kind="reoptimise", photo=pair.photo, pair=pair, review_id=review.id))
+            pair.status = "reoptimising"
+        return Reviewed(pair.public_id, revision.number, pair.status, review is not None)
 
 
-def _recipe_of(workspace: Workspace, revision: Revision, given: str | None) -> Recipe:
-    """The recipe a revision was made with; a file of one's own is known by the settings or the flag."""
-    if given is not None:
-        return Recipe.load(given)
-    for name in (workspace.settings.recipe, revision.recipe):
-        try:
-            recipe = Recipe.load(name)
-        except UnknownRecipe:
-            continue
-        if recipe.digest == revision.recipe_digest:
-            return recipe
-    return Recipe.load(revision.recipe)
+def submit_help(workspace: Workspace, queue: JobQueue, sha256: str, change: Change) -> bool:
+    """Takes what a person drew on a photo that gave no pair, and queues its first revision; False when it has one.
 
-
-def _unmet(edits: dict[str, Any], before: Revision, now: Revision) -> tuple[str, ...]:
-    """What a reviewer asked of the parts of the hand and the new revision does not show, and by how much."""
-    touching = now.contacts["touching"]
-    failed = [(part, "does not touch") for part in edits.get("touching", ()) if part not in touching]
-    failed += [(part, "still touches") for part in edits.get("not_touching", ()) if part in touching]
-    gap, gap_before = now.contacts["gap_mm"], before.contacts["gap_mm"]
-    return tuple(
-        f"{part} {verb} the object: {gap[part]:.1f} mm from it, {gap_before[part]:.1f} mm before"
-        for part, verb in failed
-    )
+    Where the hand is comes from keypoints, a box or the hand's mask. Raises BadEdit or EmptyMask.
+    """
+    with workspace.database.read() as session:
+        photo = Photos(session).by_sha256(sha256)
+        if photo is None:
+            raise NotFound(f"photo {sha256[:12]}: not in this workspace")
+        edits = change.checked((photo.height or 0, photo.width or 0))
+        hand = first_hand(change, (photo.height or 0, photo.width or 0))
+    for data in change.masks.values():
+        workspace.blobs.put(data)
+    with workspace.database.write() as session:
+        photo = Photos(session).get(photo.id)
+        if any(pair.revision_number for pair in photo.pairs):
+            return False
+        edits.pop("box", None)
+        photo.hints = {"hands": [hand], "edits": {"0": edits}}
+        for role, data in change.masks.items():
+            Artifacts(session).ensure(edits[role], "image/png", len(data))
+        queue.add(session, Job(kind="annotate", photo=photo))
+    return True
 
 
 def publish_dataset(

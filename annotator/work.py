@@ -123,9 +123,7 @@ def _unexpected(task: Task, error: Exception) -> Outcome:
 def run(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
     """The outcomes of all tasks, in their order. `jobs` 0 works in this process. Tracebacks go to `log`."""
     for outcome in map(perform, tasks) if jobs == 0 else _in_workers(tasks, jobs, log):
-        if outcome.trace:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(f"{outcome.task.name}\n{outcome.trace}\n")
+        _log_trace(outcome, log)
         yield outcome
 
 
@@ -149,10 +147,68 @@ def _alone(task: Task, log: Path) -> Outcome:
         return Outcome(task, failure=f"the worker process died (out of memory?); see {log}")
 
 
+class Pool:
+    """Worker processes that stay warm between tasks; safe to use from several threads. `jobs` 0: no processes."""
+
+    def __init__(self, jobs: int, log: Path) -> None:
+        self._jobs, self._log = jobs, log
+        self._lock = threading.Lock()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def perform(self, task: Task) -> Outcome:
+        """As `perform`, in a worker. One that dies costs the tasks that were running; the next finds new workers."""
+        if self._jobs == 0:
+            outcome = perform(task)
+        else:
+            pool = self._started()
+            try:
+                outcome = pool.submit(perform, task).result()
+            except BrokenProcessPool:
+                with self._lock:
+                    self._pool = None if self._pool is pool else self._pool
+                return Outcome(task, failure=f"the worker process died (out of memory?); see {self._log}")
+        _log_trace(outcome, self._log)
+        return outcome
+
+    def warm_up(self) -> None:
+        """Starts the workers, so that the first task need not wait for their imports."""
+        for _ in range(self._jobs):
+            self._started().submit(_import_pipeline)
+
+    def close(self) -> None:
+        """Ends the workers; what they are doing is lost."""
+        with self._lock:
+            if self._pool is not None:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                self._pool.shutdown(wait=True, cancel_futures=True)
+                self._pool = None
+
+    def _started(self) -> ProcessPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = _workers(self._jobs, self._log)
+            return self._pool
+
+
+def _import_pipeline() -> None:
+    importlib.import_module("pipeline.run")
+
+
+def _workers(jobs: int, log: Path) -> ProcessPoolExecutor:
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin_worker, initargs=(log,))
+
+
+def _log_trace(outcome: Outcome, log: Path) -> None:
+    if outcome.trace:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{outcome.task.name}\n{outcome.trace}\n")
+
+
 def _pooled(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
     """Keeps `jobs` workers busy and no more: what is finished is handed on before more is started."""
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_begin_worker, initargs=(log,))
+    pool = _workers(jobs, log)
     remaining = iter(tasks)
     running: deque[Future[Outcome]] = deque()
     try:
@@ -173,7 +229,7 @@ def _pooled(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
 def _begin_worker(log: Path) -> None:
     """One thread, no part in Ctrl-C (the parent decides), and what native libraries print goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    end_with_parent()
     with contextlib.suppress(OSError):
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(target, 1)
@@ -182,6 +238,11 @@ def _begin_worker(log: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that spawned it ends."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
 def _die_with_parent() -> None:

@@ -23,6 +23,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 PhotoStatus = Literal["pending", "done", "failed"]
 PairStatus = Literal["pending", "preannotated", "in_review", "reoptimising", "accepted", "rejected", "failed"]
 Verdict = Literal["accept", "reject", "fix"]
+JobKind = Literal["reoptimise", "annotate"]
+JobState = Literal["queued", "running", "done", "superseded", "failed"]
+ProjectState = Literal["active", "gone"]
+TaskState = Literal["claimed", "open", "closed", "gone"]
+Outcome = Literal["review", "skipped", "invalid", "withdrawn"]
 
 JsonObject = dict[str, Any]
 JsonList = list[dict[str, Any]]
@@ -73,7 +78,8 @@ class Photo(Base):
     height: Mapped[int | None]
     status: Mapped[PhotoStatus] = mapped_column(String(16), default="pending", index=True)
     reason: Mapped[str | None] = mapped_column(Text)  # why it failed
-    hints: Mapped[JsonObject] = mapped_column(default=dict)  # a person's help, in pixels of the upright original
+    hints: Mapped[JsonObject] = mapped_column(default=dict)  # a person's help, in pixels of the upright original:
+    # {"hands": [...], "edits": {...}}; edits are those of the first revision of a photo in which nothing was found
     notes: Mapped[JsonList] = mapped_column(default=list)  # hands that gave no pair: {"hand": index, "reason": ...}
     created_at: Mapped[datetime] = mapped_column(default=_now)
 
@@ -198,6 +204,94 @@ class Export(Base):
     snapshot_digest: Mapped[str] = mapped_column(String(64), index=True)
     records: Mapped[int]
     path: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class Job(Base):
+    """Work a reviewer asked for. The durable engine runs it; what became of it is told here."""
+
+    __tablename__ = "job"
+    __table_args__ = (_one_of("kind", JobKind), _one_of("state", JobState))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    state: Mapped[JobState] = mapped_column(String(16), default="queued", index=True)
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), index=True)
+    pair_id: Mapped[int | None] = mapped_column(ForeignKey("pair.id"), index=True)  # None: the photo has none yet
+    review_id: Mapped[int | None] = mapped_column(ForeignKey("review.id"), index=True)
+    revision_id: Mapped[int | None] = mapped_column(ForeignKey("revision.id"))  # what came out
+    reason: Mapped[str | None] = mapped_column(Text)  # why it failed, or why nothing came out
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    photo: Mapped[Photo] = relationship()
+    pair: Mapped[Pair | None] = relationship()
+
+
+class StudioProject(Base):
+    """A Label Studio project in which this workspace is reviewed."""
+
+    __tablename__ = "studio_project"
+    __table_args__ = (UniqueConstraint("url", "external_id"), _one_of("state", ProjectState))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(Text)  # of the server
+    external_id: Mapped[int]
+    title: Mapped[str] = mapped_column(Text)
+    state: Mapped[ProjectState] = mapped_column(String(8), default="active")
+    cursor: Mapped[datetime | None]  # everything that changed before has been read
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class StudioTask(Base):
+    """A task of a project: one revision of a pair, or a photo without a pair. It is claimed before it is made there,
+    and known by `key`, never by the server's number alone: SQLite servers use numbers again."""
+
+    __tablename__ = "studio_task"
+    __table_args__ = (UniqueConstraint("project_id", "key"), _one_of("state", TaskState))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("studio_project.id"))
+    key: Mapped[str] = mapped_column(String(80))
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), index=True)
+    revision_id: Mapped[int | None] = mapped_column(ForeignKey("revision.id"), index=True)
+    external_id: Mapped[int | None] = mapped_column(index=True)  # None: claimed, perhaps not made
+    state: Mapped[TaskState] = mapped_column(String(8), default="claimed", index=True)
+    notice: Mapped[str] = mapped_column(Text, default="")  # what the reviewer is told: why this comes back
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+    project: Mapped[StudioProject] = relationship()
+    photo: Mapped[Photo] = relationship()
+    revision: Mapped[Revision | None] = relationship()
+
+
+class StudioAnnotation(Base):
+    """What was made of one state of one annotation; `digest` is over its id, time and content."""
+
+    __tablename__ = "studio_annotation"
+    __table_args__ = (UniqueConstraint("task_id", "digest"), _one_of("outcome", Outcome))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("studio_task.id"))
+    external_id: Mapped[int] = mapped_column(index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[Outcome] = mapped_column(String(16))
+    note: Mapped[str] = mapped_column(Text, default="")  # what was wrong with it
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+    task: Mapped[StudioTask] = relationship()
+
+
+class StudioEvent(Base):
+    """A webhook call as it came in: a hint that something changed, kept until it has been looked at."""
+
+    __tablename__ = "studio_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(String(64))
+    project: Mapped[int | None]  # the server's numbers
+    task: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=_now)
 
 

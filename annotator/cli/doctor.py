@@ -19,6 +19,7 @@ from annotator.cli.options import JsonOption, WorkspaceOption, examples
 LIBRARIES = (
     *("torch", "numpy", "scipy", "numba", "cv2", "skimage", "PIL", "ai_edge_litert", "onnxruntime", "trimesh"),
     *("manifold3d", "igl", "smplx", "pytorch3d.transforms", "coacd", "pybullet", "sqlalchemy", "alembic", "obstore"),
+    *("dbos", "fastapi", "uvicorn", "label_studio_sdk"),
 )
 ENOUGH_DISK_GB = 2.0
 
@@ -29,7 +30,14 @@ def register(app: typer.Typer) -> None:
 
 def doctor(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
     """Check the installation, the weights and, if there is one, the workspace."""
-    checks = (_python, _machine, *(_library(name) for name in LIBRARIES), _weights, _workspace(workspace))
+    checks = (
+        _python,
+        _machine,
+        *(_library(name) for name in LIBRARIES),
+        _weights,
+        _label_studio,
+        _workspace(workspace),
+    )
     found = [{"state": state, "check": name, "said": said} for check in checks for state, name, said in check()]
     if json:
         output.data_json(found)
@@ -96,6 +104,22 @@ def _weights() -> Findings:
             yield "note", name, f"not here: {weight.optional}; 'hoi-annotate models pull' fetches them"
         else:
             yield "FAIL", name, "not here: 'hoi-annotate models pull' fetches them"
+
+
+def _label_studio() -> Findings:
+    """Ours; a team may use its own."""
+    from annotator import config
+    from annotator.studio import install
+
+    venv = install.venv_of(config.load(Path()))
+    if install.is_installed(venv):
+        yield "ok", "Label Studio", f"{install.VERSION} in {venv}"
+    else:
+        yield (
+            "note",
+            "Label Studio",
+            "not installed: 'hoi-annotate studio install' does that; a team's own needs nothing",
+        )
 
 
 def _workspace(given: Path | None) -> Callable[[], Findings]:

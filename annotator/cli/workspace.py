@@ -99,6 +99,8 @@ def status(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
     output.data(f"{found['photos']} photos, {overview.waiting(opened)} of them waiting, {found['pairs']} pairs")
     for name, count in found["by_status"].items():
         output.data(f"  {count:5d} {name}")
+    if found["jobs"]:
+        output.data("reviewers' jobs: " + ", ".join(f"{count} {state}" for state, count in found["jobs"].items()))
     if found["failed"]:
         output.data(f"{len(found['failed'])} photos without a pair:")
     for failure in found["failed"]:

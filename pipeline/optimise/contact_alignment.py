@@ -90,7 +90,8 @@ def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> tuple[f
     """The median scale, and the standard deviation of its logarithm, under the energy between hand and object.
 
     `p(s) ~ exp(-E(s) / scan_temperature)` times a normal of log s around the scale that puts the object where the
-    finger pads and the palm are, `scan_spread` wide.
+    finger pads and the palm are, `scan_spread` wide. What is seen in front counts `scan_order` times as much here as in
+    the refinement: it is certain, while penetration also comes from fingers that are still wrong.
     """
     verts, joints = (x.detach() for x in pair.forward())
     terms.look(terms.at_scale(verts, joints, pair.scale()))
@@ -106,7 +107,10 @@ def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> tuple[f
 
 def _between(terms: Terms, verts: torch.Tensor, joints: torch.Tensor, scale: float) -> float:
     now = terms.at_scale(verts, joints, verts.new_tensor([scale]))
-    return float(total(terms.between(now, terms.distance(now))))
+    parts = terms.between(now, terms.distance(now))
+    if "order" in parts:
+        parts["order"] = parts["order"] * terms.settings["scan_order"]
+    return float(total(parts))
 
 
 def _overlap(terms: Terms, pair: PairVariables) -> float:

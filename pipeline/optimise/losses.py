@@ -10,7 +10,7 @@ from pipeline.optimise.view import View
 from pipeline.types import F64, I64
 
 SKIN = 0.004  # metres: skin this little behind the nearest surface still counts as the surface
-MOST_WRONG = 0.03  # metres: a vertex on the wrong side of the object counts no more than this
+MOST_WRONG = 0.03  # metres: the cost of a vertex on the wrong side of the object levels off here
 
 
 def soft_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,8 @@ class Order:
         x, y = (torch.as_tensor(i, device=pixels.device) for i in inside(pixels, self.shape))
         behind = verts[:, 2] - self.depth[y, x] * scale  # of the object's nearest surface
         wrong = torch.where(self.hand[y, x] & seen, behind, torch.where(self.object[y, x], -behind, 0.0))
-        return (wrong * self.overlap[y, x]).clamp(0, MOST_WRONG).mean()
+        wrong = (wrong * self.overlap[y, x]).clamp_min(0)
+        return MOST_WRONG * (1 - torch.exp(-wrong / MOST_WRONG)).mean()
 
 
 def inside(pixels: torch.Tensor, shape: tuple[int, int]) -> tuple[I64, I64]:

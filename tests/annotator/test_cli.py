@@ -59,6 +59,7 @@ def test_the_whole_way(tmp_path: Path, photo: PhotoMaker, inside: Path) -> None:
         "photos": 3,
         "pairs": 2,
         "by_status": {"preannotated": 2},
+        "jobs": {},
         "failed": [{"photo": "nohand.png", "reason": "no hand found; help with --hand-box x0,y0,x1,y1[,left|right]"}],
     }
     first, second = hoi_json("list")

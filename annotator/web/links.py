@@ -1,0 +1,70 @@
+"""Addresses nobody can guess: whoever has one may look, without a login."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import quote
+
+from annotator.web.secret import workspace_secret
+from annotator.workspace import Workspace
+
+TOKEN_DIGITS = 32  # hex: 128 bits
+
+
+class Links:
+    """Makes and checks addresses under `base_url`; '.' makes them relative to a page at the server's root.
+
+    One token opens all names of a revision, so its page can name its pictures by relative links.
+    """
+
+    def __init__(self, base_url: str, secret: bytes) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._secret = secret
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Links:
+        """Links as browsers and Label Studio reach the workspace's server."""
+        settings = workspace.settings
+        base_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        return cls(base_url, workspace_secret(workspace.root))
+
+    def relative(self) -> Links:
+        """The same links for pages that are served at the root themselves, under whatever name."""
+        return Links(".", self._secret)
+
+    def revision(self, pair: str, number: int, name: str) -> str:
+        """What `annotator.web.viewer` shows of one revision: 'photo.jpg', 'viewer', ..."""
+        token = self._token("r", pair, str(number))
+        return f"{self.base_url}/r/{quote(pair, safe='')}/{number}/{token}/{quote(name, safe='')}"
+
+    def photo(self, sha256: str, name: str) -> str:
+        """A photo that has no pair."""
+        return f"{self.base_url}/p/{sha256}/{self._token('p', sha256)}/{quote(name, safe='')}"
+
+    def gallery(self) -> str:
+        """The gallery, with the key that lets a browser in."""
+        return f"{self.base_url}/gallery?key={self._token('gallery')}"
+
+    def ml(self) -> str:
+        """Where Label Studio sends prompts."""
+        return f"{self.base_url}/ml/{self._token('ml')}"
+
+    def check_ml(self, token: str) -> bool:
+        return self._check(token, "ml")
+
+    def check_revision(self, pair: str, number: int, token: str) -> bool:
+        return self._check(token, "r", pair, str(number))
+
+    def check_photo(self, sha256: str, token: str) -> bool:
+        return self._check(token, "p", sha256)
+
+    def check_gallery(self, token: str) -> bool:
+        return self._check(token, "gallery")
+
+    def _check(self, token: str, *what: str) -> bool:
+        return hmac.compare_digest(token.encode(), self._token(*what).encode())
+
+    def _token(self, *what: str) -> str:
+        message = "\0".join(what).encode()  # what is signed never holds a NUL, so nothing else reads the same
+        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:TOKEN_DIGITS]

@@ -1,0 +1,57 @@
+"""Runs the server until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from annotator.errors import WorkspaceError
+from annotator.studio.loop import ReviewLoop
+from annotator.studio.status import task_url
+from annotator.web import hooks, ml_backend
+from annotator.web.app import create_app
+from annotator.web.links import Links
+from annotator.workspace import Workspace
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on. Raises WorkspaceError when the port is taken."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise WorkspaceError(
+            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or set another port in "
+            "hoi-annotate.toml or HOI_PORT"
+        ) from error
+    return made
+
+
+def serve(workspace: Workspace, on: socket.socket, say: Callable[[str], None], ready: Callable[[], None]) -> None:
+    """Server and review loop, until SIGINT or SIGTERM. `ready` is called when it answers."""
+    loop = ReviewLoop(workspace, say)
+    app = create_app(
+        workspace,
+        task_url=lambda pair: task_url(workspace, pair),
+        routers=[hooks.router(workspace, loop.wake), ml_backend.router(workspace, Links.of(workspace))],
+    )
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
+    loop.start()
+    try:
+        server.run(sockets=[on])
+    finally:
+        loop.stop()
+
+
+def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    pause = threading.Event()
+    while not server.started and not server.should_exit:
+        pause.wait(0.05)
+    if server.started:
+        ready()

@@ -1,0 +1,244 @@
+"""A fix and its job are one transaction; the job is carried out once, whatever dies, on both databases."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from annotator import service
+from annotator.jobs import JobQueue, JobWorker
+from annotator.progress import Silent
+from annotator.reviewing import Change
+from annotator.workspace import Workspace
+from db.models import Job
+from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions
+from db.session import Database
+from pipeline.errors import BadEdit
+from pipeline.recipe import Recipe
+
+PhotoMaker = Callable[..., Path]
+
+
+def white(columns: slice, size: tuple[int, int] = (96, 64)) -> bytes:
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[:, columns] = 255
+    out = io.BytesIO()
+    Image.fromarray(mask).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_server")
+        database = Database(url)
+        with database.write() as session:
+            session.execute(text("DROP SCHEMA public CASCADE"))
+            session.execute(text("DROP SCHEMA IF EXISTS dbos CASCADE"))
+            session.execute(text("CREATE SCHEMA public"))
+        database.dispose()
+    made = Workspace.create(tmp_path / "workspace", database_url=url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair(workspace: Workspace, photo: PhotoMaker) -> str:
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    done = service.preannotate(workspace, Recipe.load("cpu"), progress=Silent())
+    return done.published[0]
+
+
+@pytest.fixture
+def queue(workspace: Workspace) -> Iterator[JobQueue]:
+    made = JobQueue(workspace)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(workspace: Workspace) -> Iterator[JobWorker]:
+    made = JobWorker(workspace, slots=1)
+    yield made
+    made.stop()
+
+
+def fix(workspace: Workspace, queue: JobQueue, pair: str, change: Change, external_id: str = "1") -> service.Reviewed:
+    return service.submit_fix(
+        workspace, queue, pair, change, reviewer="bo", number=1, source="label-studio", external_id=external_id
+    )
+
+
+def jobs(workspace: Workspace) -> list[tuple[str, str | None]]:
+    with workspace.database.read() as session:
+        return [(job.state, job.reason) for job in session.query(Job).order_by(Job.id)]
+
+
+def until(condition: Callable[[], bool], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_fix_becomes_the_next_revision(workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str) -> None:
+    mask = white(slice(60, 90))
+    done = fix(workspace, queue, pair, Change(masks={"object_mask": mask}, touching=("index",)))
+    assert (done.recorded, done.status) == (True, "reoptimising")
+    worker.start()
+    until(lambda: jobs(workspace) == [("done", None)])
+    with workspace.database.read() as session:
+        found = Pairs(session).find(pair)
+        newest = Revisions(session).get(found)
+        assert (newest.number, newest.trigger, found.status) == (2, "review", "preannotated")
+        assert newest.parent is not None
+        assert newest.parent.number == 1
+        assert "index" in newest.contacts["touching"]
+        assert newest.diagnostics["constraints"]
+        (review,) = Reviews(session).of_pair(found)
+        assert review.revision.number == 1
+        assert workspace.blobs.get(review.edits["object_mask"]) == mask
+
+
+def test_the_same_fix_twice_is_one_review_and_one_job(workspace: Workspace, queue: JobQueue, pair: str) -> None:
+    change = Change(touching=("index",))
+    assert fix(workspace, queue, pair, change).recorded
+    assert not fix(workspace, queue, pair, change).recorded
+    assert jobs(workspace) == [("queued", None)]
+
+
+def test_a_newer_fix_supersedes_the_older_job_and_keeps_its_edits(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str
+) -> None:
+    fix(workspace, queue, pair, Change(masks={"object_mask": white(slice(60, 90))}), "1")
+    fix(workspace, queue, pair, Change(touching=("little",)), "2")
+    assert jobs(workspace) == [("superseded", "a newer edit came"), ("queued", None)]
+    worker.start()
+    until(lambda: jobs(workspace)[1] == ("done", None))
+    with workspace.database.read() as session:
+        newest = Revisions(session).get(Pairs(session).find(pair))
+        assert newest.number == 2
+        assert "little" in newest.contacts["touching"]
+        assert newest.metrics["object_iou"] == pytest.approx(
+            30 / 96
+        )  # the fake's figure: the mask's share of the photo
+
+
+def test_nothing_is_recorded_of_a_fix_that_is_none(workspace: Workspace, queue: JobQueue, pair: str) -> None:
+    with pytest.raises(BadEdit):
+        fix(workspace, queue, pair, Change())
+    with workspace.database.read() as session:
+        assert Reviews(session).of_pair(Pairs(session).find(pair)) == []
+    assert jobs(workspace) == []
+
+
+def test_review_and_job_are_one_transaction(
+    workspace: Workspace, queue: JobQueue, pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: object) -> None:
+        raise RuntimeError("the power went")
+
+    monkeypatch.setattr(queue._client, "enqueue_in_transaction", away)
+    with pytest.raises(RuntimeError):
+        fix(workspace, queue, pair, Change(touching=("index",)))
+    with workspace.database.read() as session:
+        assert Reviews(session).of_pair(Pairs(session).find(pair)) == []
+    assert jobs(workspace) == []
+
+
+def test_a_fix_that_cannot_be_carried_out_says_why_and_waits_for_the_reviewer(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str
+) -> None:
+    fix(workspace, queue, pair, Change(masks={"hand_mask": white(slice(0, 1))}))  # the fake refuses so small a hand
+    worker.start()
+    until(lambda: jobs(workspace) == [("failed", "too little of the hand to fit it")])
+    with workspace.database.read() as session:
+        found = Pairs(session).find(pair)
+        assert (found.status, found.revision_number) == ("preannotated", 1)
+        assert len(Reviews(session).of_pair(found)) == 1
+
+
+def test_edits_that_change_nothing_end_the_job_without_a_revision(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str
+) -> None:
+    fix(workspace, queue, pair, Change(touching=("thumb",)))  # it touches already
+    worker.start()
+    until(lambda: jobs(workspace) == [("done", "the edits change nothing")])
+    with workspace.database.read() as session:
+        assert Pairs(session).find(pair).revision_number == 1
+
+
+def test_help_gives_a_photo_its_first_revision(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, photo: PhotoMaker
+) -> None:
+    service.ingest(workspace, [str(photo("nohand.png"))], progress=Silent())
+    service.preannotate(workspace, Recipe.load("cpu"), progress=Silent())
+    with workspace.database.read() as session:
+        (lost,) = Photos(session).without_pair()
+    mask = white(slice(60, 90))
+    assert service.submit_help(
+        workspace, queue, lost.sha256, Change(masks={"object_mask": mask}, box=[1, 2, 40, 60], side="left")
+    )
+    worker.start()
+    until(lambda: jobs(workspace) == [("done", None)])
+    with workspace.database.read() as session:
+        (found,) = Pairs(session).all()
+        newest = Revisions(session).get(found)
+        assert (newest.number, newest.trigger, found.side) == (1, "review", "left")
+        assert newest.metrics["object_iou"] == pytest.approx(30 / 96)
+        assert found.photo.status == "done"
+    assert not service.submit_help(workspace, queue, lost.sha256, Change(box=[1, 2, 40, 60]))
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from annotator.jobs import JobWorker
+from annotator.workspace import Workspace
+if __name__ == "__main__":
+    JobWorker(Workspace(Path(sys.argv[1])), 1).start()
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ingest(workspace, [str(photo("slow.png"))], progress=Silent())
+    pair = service.preannotate(workspace, Recipe.load("cpu"), progress=Silent()).published[0]
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    script = tmp_path / "work.py"
+    script.write_text(WORKER)
+    environment = os.environ | {
+        "HOI_JOBS": "1",
+        "FAKE_REOPTIMISE_SECONDS": "600",
+        "HOI_DATABASE_URL": workspace.database_url,
+    }
+    command = [sys.executable, str(script), str(workspace.root)]
+    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    until(lambda: jobs(workspace) == [("running", None)])
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    second = subprocess.Popen(command, env=environment | {"FAKE_REOPTIMISE_SECONDS": "0"}, stdout=subprocess.PIPE)
+    try:
+        until(lambda: jobs(workspace) == [("done", None)])
+    finally:
+        second.kill()
+        second.wait()
+    with workspace.database.read() as session:
+        assert Revisions(session).get(Pairs(session).find(pair)).number == 2
+        assert len(Jobs(session).newest("done", 10)) == 1
