@@ -44,8 +44,7 @@ def worker(slots: SlotsOption = 1, workspace: WorkspaceOption = None) -> None:
     """Carry out what reviewers asked for, until Ctrl-C."""
     from annotator.workspace import Workspace
 
-    opened = Workspace.find(workspace)
-    _work(opened, slots)
+    _work(Workspace.find(workspace), slots, (signal.SIGTERM, signal.SIGINT))
 
 
 def up(
@@ -112,17 +111,17 @@ def _work_beside(root: Path, slots: int, settings: dict[str, object]) -> None:
     _work(Workspace(root, **settings), slots)
 
 
-def _work(opened: Workspace, slots: int) -> None:
+def _work(opened: Workspace, slots: int, end_on: tuple[signal.Signals, ...] = (signal.SIGTERM,)) -> None:
     from annotator.jobs import JobWorker
 
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    for number in end_on:  # also where SIGINT is ignored, as for a shell script's background jobs
+        signal.signal(number, lambda *_: stopped.set())
     jobs = JobWorker(opened, slots)
     jobs.start()
     output.say(f"worker with {slots} slot{'s' if slots > 1 else ''} is ready")
     try:
         stopped.wait()
-    except KeyboardInterrupt:
         output.say("worker is stopped; what it had begun is done again at its next start")
     finally:
         jobs.stop()

@@ -88,9 +88,15 @@ def connect(
     opened = Workspace.find(workspace)
     if not url.startswith(("http://", "https://")):
         raise BadRequest(f"'{url}' is no address of a Label Studio: it begins with http:// or https://")
+    kept = credentials.path_of(opened.root)
+    found = credentials.load(kept)
+    if found is not None and found.ours:
+        raise BadRequest(
+            f"this workspace has a Label Studio of its own, with its account in {kept}: remove that file first"
+        )
     connection = open_connection(url, token)
     user = account(connection)
-    credentials.save(credentials.path_of(opened.root), credentials.Credentials(connection.url, token, user))
+    credentials.save(kept, credentials.Credentials(connection.url, token, user))
     output.data(f"connected to {connection.url} as {user}")
 
 

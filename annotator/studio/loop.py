@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from annotator.jobs import JobQueue
 from annotator.progress import Silent
 from annotator.studio import credentials, projects, reconcile, tasks
 from annotator.studio.connection import Connection, open_connection
+from annotator.studio.errors import Refused, StudioError, Unreachable
 from annotator.web.links import Links
 from annotator.web.pictures import Pictures
 from annotator.web.secret import workspace_secret
@@ -48,7 +50,8 @@ class ReviewLoop:
     def stop(self) -> None:
         self._ended.set()
         self._woken.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._aside.shutdown(cancel_futures=True)
 
     def wake(self) -> None:
@@ -87,9 +90,10 @@ class ReviewLoop:
         with self._workspace.database.read() as session:
             events = [event.id for event in Studio(session).events()]
         for connection, project in self._projects():
-            done = reconcile.sync(self._workspace, connection, queue, project)
-            for line in done.invalid:
-                self._say(f"an annotation could not be used: {line}")
+            with self._unless_gone(connection, project):
+                done = reconcile.sync(self._workspace, connection, queue, project)
+                for line in done.invalid:
+                    self._say(f"an annotation could not be used: {line}")
         if events:
             with self._workspace.database.write() as session:
                 Studio(session).forget(events)
@@ -98,17 +102,30 @@ class ReviewLoop:
         """Projects call us and send us prompts. The loop does without, so this comes last."""
         base = hook_base(self._workspace)
         for connection, project in self._projects():
-            projects.hook(self._workspace, connection, project, base)
-            projects.prompts(connection, project, Links(base, workspace_secret(self._workspace.root)).ml())
+            with self._unless_gone(connection, project):
+                projects.hook(self._workspace, connection, project, base)
+                projects.prompts(connection, project, Links(base, workspace_secret(self._workspace.root)).ml())
 
     def _send_back(self) -> None:
         for connection, project in self._projects():
-            returning = tasks.is_anything_returning(self._workspace, project)
-            if returning and projects.exists(self._workspace, connection, project):
+            if not tasks.is_anything_returning(self._workspace, project):
+                continue
+            with self._unless_gone(connection, project):
                 done = tasks.push(self._workspace, connection, project, only_returning=True, progress=Silent())
                 for key in done.added:
                     self._say(f"back to the reviewers: {key}")
                     self._aside.submit(self._prepare_pictures, key)
+
+    @contextmanager
+    def _unless_gone(self, connection: Connection, project: StudioProject) -> Iterator[None]:
+        """Somebody may delete a project at any moment; it is remembered as gone, and that is no trouble."""
+        try:
+            yield
+        except (Refused, Unreachable):
+            raise
+        except StudioError:
+            if projects.exists(self._workspace, connection, project):
+                raise
 
     def _prepare_pictures(self, key: str) -> None:
         """Somebody will look at it soon: its pictures take seconds to make. What fails here, its page tries again."""

@@ -19,6 +19,7 @@ from db.repositories import Studio
 TITLE = "hoi-annotate"
 SECRET_HEADER = "X-Hoi-Secret"
 HOOK_PATH = "/hooks/label-studio"
+PROMPTS = "hoi-annotate: masks from prompts"
 ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_DELETED")
 
 
@@ -86,15 +87,21 @@ def hook_secret(workspace: Workspace) -> str:
 def prompts(connection: Connection, project: StudioProject, url: str) -> bool:
     """Makes the project send boxes and points to us (annotator.web.ml_backend); False when it does already.
 
-    We must be up: it asks at once. The webhook it makes along with it carries no secret of ours, and goes.
+    We must be up: it asks at once. The webhook it makes along with it carries no secret of ours, and goes; so does a
+    backend of ours at an earlier address.
     """
     api = connection.api
+    right = False
     with understood(connection.url):
-        if any(found.url == url for found in api.ml.list(project=project.external_id)):
-            return False
+        for backend in api.ml.list(project=project.external_id):
+            if backend.url == url:
+                right = True
+            elif backend.title == PROMPTS and backend.id is not None:
+                api.ml.delete(id=backend.id)
     try:
         with understood(connection.url):
-            api.ml.create(url=url, project=project.external_id, title="masks from prompts", is_interactive=True)
+            if not right:
+                api.ml.create(url=url, project=project.external_id, title=PROMPTS, is_interactive=True)
     except (Missing, Refused, Unreachable):
         raise
     except StudioError as error:  # what it says repeats the address, which is a key
@@ -106,7 +113,7 @@ def prompts(connection: Connection, project: StudioProject, url: str) -> bool:
         for found in api.webhooks.list(project=project.external_id):
             if found.url.startswith(url) and found.id is not None:
                 api.webhooks.delete(id=found.id)
-    return True
+    return not right
 
 
 def hook(workspace: Workspace, connection: Connection, project: StudioProject, base_url: str) -> bool:

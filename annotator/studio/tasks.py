@@ -86,7 +86,7 @@ def _wanted(
     session: Session, project: StudioProject, only_returning: bool, min_priority: float | None
 ) -> Iterator[_Wanted]:
     studio = Studio(session)
-    for revision in studio.waiting():
+    for revision in studio.waiting(project if only_returning else None):
         home = studio.project_of(revision.pair)
         if (home is None and only_returning) or (home is not None and home.id != project.id):
             continue
@@ -171,7 +171,18 @@ def _make(
             request_options={"max_retries": 0},  # it may have them, and its answer was lost
         )
     numbers = dict(zip(keys, getattr(made, "task_ids", None) or (), strict=True))
+    if request and not getattr(made, "prediction_count", None):
+        _add_predictions(connection, request, numbers)
     _record(workspace, project, numbers)
+
+
+def _add_predictions(connection: Connection, request: list[dict[str, Any]], numbers: dict[str, int]) -> None:
+    """Makes up for an import that took the tasks and lost their predictions, as Label Studio's does when its SQLite
+    file was locked at first; it says that it took none."""
+    with understood(connection.url):
+        for task in request:
+            for made in task.get("predictions", ()):
+                connection.api.predictions.create(task=numbers[task["data"]["key"]], **made)
 
 
 def _task(workspace: Workspace, task: StudioTask, parent: StudioTask | None, links: Links) -> dict[str, Any]:
@@ -207,7 +218,12 @@ def _adopt(workspace: Workspace, connection: Connection, project: StudioProject)
         return 0
     with understood(connection.url):
         there: Any = connection.api.tasks.list(project=project.external_id, fields="task_only")
-        numbers = {t.data["key"]: t.id for t in there if isinstance(t.data, dict) and t.data.get("key") in claimed}
+        found = {t.data["key"]: t for t in there if isinstance(t.data, dict) and t.data.get("key") in claimed}
+    numbers = {key: task.id for key, task in found.items()}
+    with workspace.database.read() as session:
+        bare = [t for t in Studio(session).claimed(project) if t.key in found and not found[t.key].total_predictions]
+        request = [_task(workspace, task, None, Links.of(workspace)) for task in bare]
+    _add_predictions(connection, request, numbers)
     _record(workspace, project, numbers)
     with workspace.database.write() as session:
         Studio(session).unclaim(project)

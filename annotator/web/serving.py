@@ -41,8 +41,12 @@ def serve(workspace: Workspace, on: socket.socket, say: Callable[[str], None], r
         routers=[hooks.router(workspace, loop.wake), ml_backend.router(workspace, Links.of(workspace))],
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
-    threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
-    loop.start()
+
+    def started() -> None:
+        loop.start()  # Label Studio asks us at once when it is told our address
+        ready()
+
+    threading.Thread(target=_when_started, args=(server, started), daemon=True).start()
     try:
         server.run(sockets=[on])
     finally:

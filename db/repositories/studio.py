@@ -82,8 +82,11 @@ class Studio:
                 return task.project if task.project.state == "active" else None
         return None
 
-    def waiting(self) -> Sequence[Revision]:
-        """Newest revisions of pairs that wait for a reviewer and that no open task shows, the doubtful first."""
+    def waiting(self, known_in: StudioProject | None = None) -> Sequence[Revision]:
+        """Newest revisions of pairs that wait for a reviewer and that no open task shows, the doubtful first.
+
+        `known_in`: only of photos that had a task in this project.
+        """
         shown = select(StudioTask.id).where(StudioTask.revision_id == Revision.id, _shows()).exists()
         query = (
             select(Revision)
@@ -92,6 +95,11 @@ class Studio:
             .options(joinedload(Revision.pair).joinedload(Pair.photo))
             .order_by(Revision.review_priority.desc(), Revision.id)
         )
+        if known_in is not None:
+            had = select(StudioTask.id).where(
+                StudioTask.photo_id == Pair.photo_id, StudioTask.project_id == known_in.id
+            )
+            query = query.where(had.exists())
         return self._session.scalars(query).all()
 
     def photos_waiting(self) -> Sequence[Photo]:

@@ -86,7 +86,7 @@ def jobs(workspace: Workspace) -> list[tuple[str, str | None]]:
         return [(job.state, job.reason) for job in session.query(Job).order_by(Job.id)]
 
 
-def until(condition: Callable[[], bool], seconds: float = 240) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -227,6 +227,7 @@ def test_a_killed_worker_loses_nothing(
         "HOI_JOBS": "1",
         "FAKE_REOPTIMISE_SECONDS": "600",
         "HOI_DATABASE_URL": workspace.database_url,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, str(script), str(workspace.root)]
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
