@@ -113,9 +113,9 @@ def test_people_sign_up_with_an_invitation_only(studio: Studio) -> None:
 
     assert sign_up("stranger@example.org", "") == 403
     assert sign_up("stranger@example.org", "?token=0000") == 403
-    assert sign_up("ann@example.org", f"?token={invitation(studio)}") == 302
+    assert sign_up("invited@example.org", f"?token={invitation(studio)}") == 302
     assert login.current_token(studio.url, "stranger@example.org", "a-long-password") is None
-    assert login.current_token(studio.url, "ann@example.org", "a-long-password") is not None
+    assert login.current_token(studio.url, "invited@example.org", "a-long-password") is not None
 
 
 @pytest.fixture
