@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """The port `serve` listens on."""
 
     public_url: str | None = None
-    """How browsers and Label Studio reach `serve`; default: http://host:port."""
+    """How browsers and Label Studio reach `serve`; default: http://host:port. Needed when host is 0.0.0.0 or ::."""
 
     studio_port: int = Field(default=8080, ge=1, le=65535)
     """The port of our own Label Studio."""

@@ -66,6 +66,7 @@ def up(
     account, fresh = credentials.own(kept)
     venv = install.venv_of(opened.settings)
     install.check(venv)
+    gallery = Links.of(opened).gallery()  # first of all: without a public address nothing here can be reached
     on = serving.listen(opened.settings.host, opened.settings.port)
     output.say("starting Label Studio")
     server = StudioServer(opened.root / "studio" / "data", venv, opened.settings.studio_port, account)
@@ -81,7 +82,7 @@ def up(
         def ready() -> None:
             studio.tell(server.credentials, kept, fresh)
             output.data(f"review:       {connection.url}/projects/{project.external_id}/data?labeling=1")
-            output.data(f"gallery:      {Links.of(opened).gallery()}")
+            output.data(f"gallery:      {gallery}")
             output.say("Ctrl-C stops everything; the same command goes on where this one stopped")
 
         serving.serve(opened, on, output.say, ready)

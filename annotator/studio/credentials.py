@@ -58,12 +58,15 @@ def load(path: Path) -> Credentials | None:
 def save(path: Path, credentials: Credentials) -> None:
     """Replaces the file in one step; nobody but its owner can read it, at no time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
-        json.dump(asdict(credentials), handle, indent=2)
-        handle.flush()
-        os.fsync(handle.fileno())
-    written.replace(path)
+    written = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
+            json.dump(asdict(credentials), handle, indent=2)
+            handle.flush()
+            os.fsync(handle.fileno())
+        written.replace(path)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def own(path: Path) -> tuple[Credentials, bool]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from annotator.studio.labeling import JOINTS, ROLES
 from annotator.studio.masks import to_data_url
+from annotator.web.links import TURNTABLE
 from db.models import Photo, Revision
 from pipeline.types import Mask, Reconstruction
 
 MODEL_VERSION = "hoi-annotate"  # Label Studio shows only predictions of exactly the project's version
-FRAMES = 8  # of the turntable
 JOINT_SIZE = 0.5  # percent of the photo's width
 
 
@@ -49,7 +49,7 @@ def task_data(revision: Revision, made: Reconstruction, links: Links, notice: st
         return links.revision(pair, number, name)
 
     show = _panels()
-    overlay, frames = link("overlay.jpg"), [link(f"turntable-{frame}.jpg") for frame in range(FRAMES)]
+    overlay, frames = link("overlay.jpg"), [link(name) for name in TURNTABLE]
     return {
         "pair_id": pair,
         "revision": number,
@@ -90,8 +90,13 @@ def photo_task_data(photo: Photo, links: Links, max_side: int, notice: str = "")
         "image": links.photo(photo.sha256, "photo.jpg"),
         "viewer_html": str(show.how_to_begin()),
         "turntable_html": "",
-        "figures_html": _notice(notice) + str(show.no_pair([reason for reason in reasons if reason])),
+        "figures_html": _notice(notice) + str(show.no_pair([on_page(reason) for reason in reasons if reason])),
     }
+
+
+def on_page(reason: str) -> str:
+    """Why something failed, without what is to be typed into a command line: a reviewer has a brush."""
+    return "; ".join(part for part in reason.split("; ") if "--" not in part) or reason
 
 
 def _notice(text: str) -> str:

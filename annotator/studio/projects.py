@@ -7,6 +7,7 @@ import hmac
 
 from sqlalchemy.orm import Session
 
+from annotator.studio.alone import Turn, alone
 from annotator.studio.connection import Connection, Missing, understood
 from annotator.studio.errors import Refused, StudioError, Unreachable
 from annotator.studio.labeling import labeling_config
@@ -14,7 +15,7 @@ from annotator.studio.prediction import MODEL_VERSION
 from annotator.web.secret import workspace_secret
 from annotator.workspace import Workspace
 from db.models import StudioProject
-from db.repositories import Studio
+from db.repositories import Pairs, Studio
 
 TITLE = "hoi-annotate"
 SECRET_HEADER = "X-Hoi-Secret"
@@ -24,15 +25,24 @@ ACTIONS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "T
 
 
 def ensure(workspace: Workspace, connection: Connection, title: str | None) -> StudioProject:
-    """The workspace's project of this name (its newest when None), made when there is none that still exists."""
-    with workspace.database.read() as session:
-        known = [p for p in Studio(session).projects(connection.url) if title in (None, p.title)]
-    for project in reversed(known):
-        if exists(workspace, connection, project):
-            return project
+    """The workspace's project of this name (its newest when None), made when there is none that still exists.
+
+    All its projects are looked at: what was in one that somebody deleted may go into this one.
+    """
+    with alone(workspace, Turn.PUSH):
+        with workspace.database.read() as session:
+            known = Studio(session).projects(connection.url)
+        there = [project for project in known if exists(workspace, connection, project)]
+        for project in reversed(there):
+            if title in (None, project.title):
+                return project
+        return _make(workspace, connection, title or TITLE)
+
+
+def _make(workspace: Workspace, connection: Connection, title: str) -> StudioProject:
     with understood(connection.url):
         made = connection.api.projects.create(
-            title=title or TITLE,
+            title=title,
             description="Hand-object pairs of hoi-annotate: accept, reject, or fix.",
             label_config=labeling_config(),
             model_version=MODEL_VERSION,
@@ -42,7 +52,7 @@ def ensure(workspace: Workspace, connection: Connection, title: str | None) -> S
         )
     assert made.id is not None
     with workspace.database.write() as session:
-        project = StudioProject(url=connection.url, external_id=made.id, title=title or TITLE)
+        project = StudioProject(url=connection.url, external_id=made.id, title=title)
         old = Studio(session).project(connection.url, made.id)
         if old is not None:  # a server that forgot its projects counts from 1 again
             _forget(session, old)
@@ -74,8 +84,8 @@ def _forget(session: Session, row: StudioProject) -> None:
     row.state = "gone"
     studio = Studio(session)
     for task in [*studio.tasks(row), *studio.claimed(row)]:
-        if task.state == "open" and task.revision is not None and task.revision.pair.status == "in_review":
-            task.revision.pair.status = "preannotated"
+        if task.state == "open" and task.revision is not None:
+            Pairs(session).move(task.revision.pair, "in_review", "preannotated")
         task.state = "gone"
 
 

@@ -12,14 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from sqlalchemy.orm import Session
+
 from annotator import service
 from annotator.jobs import JobQueue
+from annotator.studio.alone import Turn, alone
 from annotator.studio.connection import Connection, understood
 from annotator.studio.projects import exists
 from annotator.studio.reviews import ForeignTask, ReadReview, read_annotation
 from annotator.workspace import Workspace
 from db.models import Outcome, StudioAnnotation, StudioProject, StudioTask
-from db.repositories import Studio
+from db.repositories import Pairs, Studio
+from db.repositories.studio import REJECTED
 from pipeline.errors import BadEdit, EmptyMask
 
 OVERLAP = timedelta(seconds=10)  # what was committed late carries an earlier time
@@ -50,6 +54,11 @@ class Synced:
 
 def sync(workspace: Workspace, connection: Connection, queue: JobQueue, project: StudioProject) -> Synced:
     """Reads what changed in a project. Raises StudioError; what was read until then is recorded."""
+    with alone(workspace, Turn.SYNC):
+        return _sync(workspace, connection, queue, project)
+
+
+def _sync(workspace: Workspace, connection: Connection, queue: JobQueue, project: StudioProject) -> Synced:
     if not exists(workspace, connection, project):
         return Synced()
     with workspace.database.read() as session:
@@ -111,9 +120,9 @@ def _page(
 
 
 def _utc(time: datetime | str) -> datetime:
-    """SQLite gives back times without a zone, the SDK sometimes text."""
+    """SQLite gives back times without a zone, PostgreSQL in the server's, the SDK sometimes text."""
     at = datetime.fromisoformat(time) if isinstance(time, str) else time
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class _Reading:
@@ -127,22 +136,25 @@ class _Reading:
     def read_task(self, task: Any) -> None:
         data = task.data if isinstance(task.data, dict) else {}
         with self._workspace.database.read() as session:
-            row = Studio(session).task(self._project, str(data.get("key")))
-            if row is None or row.external_id != task.id:
+            had = Studio(session).numbered(self._project, task.id)
+            row = next((row for row in had if row.key == data.get("key")), None)
+            if row is None:
                 return  # somebody else's task in our project, or a number that was used again
             data = data | _shown(row)
             original = (row.photo.height or 0, row.photo.width or 0)
-            known = {annotation.digest for annotation in Studio(session).annotations(row)}
+            read_before = Studio(session).annotations(row)
         there = [a if isinstance(a, dict) else a.model_dump() for a in task.annotations or ()]
         for annotation in sorted(there, key=lambda a: int(a["id"])):
             try:
                 read = read_annotation(annotation, data, original)
             except ForeignTask:
                 return
-            if read.digest not in known:
+            if read.digest not in {before.digest for before in read_before}:
                 outcome, note = self._take(row, data, annotation, read)
                 self._remember(row, annotation["id"], read.digest, outcome, note)
-        self._find_withdrawn(row, {int(annotation["id"]) for annotation in there})
+        still = {int(annotation["id"]) for annotation in there}
+        if any(before.external_id not in still for before in read_before):
+            self._find_withdrawn(row, still)
 
     def find_deleted(self) -> None:
         """Tasks that somebody deleted; their pairs wait again."""
@@ -158,7 +170,7 @@ class _Reading:
             for task in studio.tasks(self._project):
                 if task.external_id in ours and task.external_id not in there:  # others were pushed meanwhile
                     if task.state == "open" and task.revision is not None:
-                        _wait_again(task)
+                        _wait_again(session, task)
                     task.state = "gone"
                     self.done.gone += 1
 
@@ -196,8 +208,9 @@ class _Reading:
         return "review", ""
 
     def _take_photo(self, data: dict[str, Any], read: ReadReview) -> Said:
-        if read.verdict != "reject":
-            service.submit_help(self._workspace, self._queue, str(data["photo_sha256"]), read.change)
+        if read.verdict == "reject":
+            return "review", REJECTED
+        service.submit_help(self._workspace, self._queue, str(data["photo_sha256"]), read.change)
         return "review", ""
 
     def _remember(self, row: StudioTask, external_id: int, digest: str, outcome: Outcome, note: str) -> None:
@@ -212,7 +225,7 @@ class _Reading:
             if outcome != "skipped":
                 task.state = "closed"
             if outcome == "invalid" and task.revision is not None:
-                _wait_again(task)
+                _wait_again(session, task)
         match outcome:
             case "review":
                 self.done.reviews += 1
@@ -234,11 +247,12 @@ class _Reading:
                     StudioAnnotation(task_id=task.id, external_id=external_id, digest=digest, outcome="withdrawn")
                 )
                 self.done.withdrawn += 1
-            if gone and not there and task.state == "closed" and task.revision is not None:
-                pair = task.revision.pair
-                if pair.revision_number == task.revision.number and pair.status in ("accepted", "rejected"):
-                    pair.status = "in_review"
+            if gone and not there and task.state == "closed":
                 task.state = "open"
+                revision = task.revision
+                if revision is not None and revision.pair.revision_number == revision.number:
+                    for verdict in ("accepted", "rejected"):
+                        Pairs(session).move(revision.pair, verdict, "in_review")
 
     def _reviewer(self, annotation: dict[str, Any]) -> str:
         """The e-mail address of who submitted it."""
@@ -259,9 +273,8 @@ def _shown(task: StudioTask) -> dict[str, Any]:
     return about if revision is None else about | {"pair_id": revision.pair.public_id, "revision": revision.number}
 
 
-def _wait_again(task: StudioTask) -> None:
+def _wait_again(session: Session, task: StudioTask) -> None:
     """The revision a task showed waits for a reviewer, unless it is not the newest or something else was decided."""
     assert task.revision is not None
-    pair = task.revision.pair
-    if pair.revision_number == task.revision.number and pair.status == "in_review":
-        pair.status = "preannotated"
+    if task.revision.pair.revision_number == task.revision.number:
+        Pairs(session).move(task.revision.pair, "in_review", "preannotated")

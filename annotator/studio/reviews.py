@@ -263,4 +263,5 @@ def _comment(regions: list[Region]) -> str:
         if region.get("type") == "textarea" and region.get("from_name") == "comment"
         for word in _texts(region, "text")
     ]
-    return "\n".join(words).strip()[:LONGEST_COMMENT]
+    text = "\n".join(words).replace("\0", "")  # JSON can say it, PostgreSQL cannot keep it
+    return text.strip()[:LONGEST_COMMENT]

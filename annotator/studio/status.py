@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
-
 from annotator.workspace import Workspace
-from db.models import Review, Revision, StudioAnnotation, StudioTask
-from db.repositories import Jobs, Pairs, Studio
+from db.models import Review
+from db.repositories import Jobs, Pairs, Reviews, Studio
+from db.repositories.listing import CERTAIN, DOUBTFUL
 
-BINS = (0.0, 0.4, 0.65, 1.0)  # of confidence: low, middle, high
+BINS = (0.0, DOUBTFUL, CERTAIN, 1.0)  # of confidence: low, middle, high
 
 
 def task_url(workspace: Workspace, pair: str) -> str | None:
     """Where a pair's newest task is in Label Studio."""
     with workspace.database.read() as session:
-        found = Pairs(session).find(pair)
-        query = (
-            select(StudioTask)
-            .join(Revision)
-            .where(Revision.pair_id == found.id, StudioTask.state.in_(("open", "closed")))
-            .order_by(StudioTask.id.desc())
-        )
-        task = session.scalar(query.limit(1))
+        task = Studio(session).newest_task(Pairs(session).find(pair))
         if task is None or task.project.state != "active":
             return None
         return f"{task.project.url}/projects/{task.project.external_id}/data?task={task.external_id}"
@@ -34,25 +27,11 @@ def task_url(workspace: Workspace, pair: str) -> str | None:
 def review_status(workspace: Workspace) -> dict[str, Any]:
     """{"projects", "jobs", "failed_jobs", "reviews", "reviewers", "agreement", "accept_rate", "unusable"}."""
     with workspace.database.read() as session:
-        reviews = session.execute(
-            select(
-                Review.verdict,
-                Review.reviewer,
-                Review.created_at,
-                Review.revision_id,
-                Revision.recipe,
-                Revision.confidence,
-            )
-            .join(Review.revision)
-            .order_by(Review.id)
-        ).all()
+        reviews, studio = Reviews(session).all(), Studio(session)
         projects = [
-            {"title": p.title, "url": f"{p.url}/projects/{p.external_id}", "tasks": _tasks(session, p.id)}
-            for p in Studio(session).projects()
+            {"title": p.title, "url": f"{p.url}/projects/{p.external_id}", "tasks": studio.counts(p)}
+            for p in studio.projects()
         ]
-        unusable = session.scalar(
-            select(func.count()).select_from(StudioAnnotation).where(StudioAnnotation.outcome == "invalid")
-        )
         failed = [
             {"pair": job.pair.public_id if job.pair else None, "photo": job.photo.name, "reason": job.reason}
             for job in Jobs(session).newest("failed", 10)
@@ -61,20 +40,18 @@ def review_status(workspace: Workspace) -> dict[str, Any]:
             "projects": projects,
             "jobs": Jobs(session).counts(),
             "failed_jobs": failed,
-            "reviews": dict(Counter(row.verdict for row in reviews)),
+            "reviews": Reviews(session).counts(),
             "reviewers": _throughput(reviews),
             "agreement": _agreement(reviews),
-            "accept_rate": {"recipe": _rates(reviews, lambda r: r.recipe), "confidence": _rates(reviews, _bin)},
-            "unusable": unusable or 0,
+            "accept_rate": {
+                "recipe": _rates(reviews, lambda r: r.revision.recipe),
+                "confidence": _rates(reviews, _bin),
+            },
+            "unusable": studio.read_as("invalid"),
         }
 
 
-def _tasks(session: Any, project_id: int) -> dict[str, int]:
-    query = select(StudioTask.state, func.count()).where(StudioTask.project_id == project_id)
-    return dict(session.execute(query.group_by(StudioTask.state)).tuples().all())
-
-
-def _throughput(reviews: Any) -> dict[str, dict[str, int]]:
+def _throughput(reviews: Sequence[Review]) -> dict[str, dict[str, int]]:
     """Reviews by reviewer: all of them, and those of the last hour."""
     since = datetime.now(UTC) - timedelta(hours=1)
     out: dict[str, dict[str, int]] = defaultdict(lambda: {"all": 0, "last_hour": 0})
@@ -85,7 +62,7 @@ def _throughput(reviews: Any) -> dict[str, dict[str, int]]:
     return dict(out)
 
 
-def _agreement(reviews: Any) -> dict[str, int | float | None]:
+def _agreement(reviews: Sequence[Review]) -> dict[str, int | float | None]:
     """Of the revisions two people judged: on how many their last verdicts are the same."""
     last: dict[int, dict[str, str]] = defaultdict(dict)
     for row in reviews:
@@ -95,7 +72,7 @@ def _agreement(reviews: Any) -> dict[str, int | float | None]:
     return {"revisions": len(both), "same": same, "share": same / len(both) if both else None}
 
 
-def _rates(reviews: Any, key: Any) -> dict[str, dict[str, float]]:
+def _rates(reviews: Sequence[Review], key: Callable[[Review], str]) -> dict[str, dict[str, float]]:
     """Share of accepted among the reviews of each kind."""
     kinds: dict[str, list[bool]] = defaultdict(list)
     for row in reviews:
@@ -103,7 +80,7 @@ def _rates(reviews: Any, key: Any) -> dict[str, dict[str, float]]:
     return {kind: {"reviews": len(v), "accepted": sum(v) / len(v)} for kind, v in sorted(kinds.items())}
 
 
-def _bin(row: Any) -> str:
-    value = row.confidence if row.confidence is not None else 0.0
+def _bin(review: Review) -> str:
+    value = review.revision.confidence or 0.0
     number = min(sum(value >= bound for bound in BINS[1:]), len(BINS) - 2)
     return f"{BINS[number]:.2f}-{BINS[number + 1]:.2f}"

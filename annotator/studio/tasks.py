@@ -6,23 +6,22 @@ which of those tasks it has, so none is made twice.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.progress import Progress
 from annotator.records import load_reconstruction
+from annotator.studio.alone import Turn, alone
 from annotator.studio.connection import Connection, understood
-from annotator.studio.prediction import photo_task_data, prediction, task_data
+from annotator.studio.errors import StudioError
+from annotator.studio.prediction import on_page, photo_task_data, prediction, task_data
 from annotator.web.links import Links
 from annotator.workspace import Workspace
 from db.models import Pair, Photo, StudioProject, StudioTask
-from db.repositories import Jobs, Studio
+from db.repositories import Jobs, Pairs, Studio
 from pipeline.recipe import Recipe
 
 CHUNK = 20  # tasks of one request: a task with its masks has some 100 kB
@@ -60,7 +59,7 @@ def push(
     Pairs that are reviewed in another project stay there. `only_returning`: only what belongs to the project already
     and must come back, as a new revision does.
     """
-    with _alone(workspace):
+    with alone(workspace, Turn.PUSH):
         done = Pushed(project.external_id, adopted=_adopt(workspace, connection, project))
         with workspace.database.read() as session:
             wanted = list(_wanted(session, project, only_returning, min_priority))[:limit]
@@ -97,9 +96,9 @@ def _wanted(
             continue
         key = f"{revision.pair.public_id}@{revision.number}"
         yield _Wanted(_nth(key, earlier), revision.pair.photo_id, revision.id, _notice(session, revision.pair, earlier))
-    for photo in studio.photos_waiting():
-        if _is_elsewhere(session, photo, project):
-            continue
+    for photo in studio.photos_waiting(project if only_returning else None):
+        if studio.is_elsewhere(photo, project):
+            continue  # like a pair, it stays where it is
         earlier = studio.tasks_of(project, photo=photo)
         is_new = not earlier or earlier[-1].state == "gone"
         if (is_new and not only_returning) or _photo_returns(session, photo, earlier):
@@ -112,15 +111,8 @@ def _nth(key: str, earlier: Sequence[StudioTask]) -> str:
     return f"{key}.{len(earlier) + 1}" if earlier else key
 
 
-def _is_elsewhere(session: Session, photo: Photo, project: StudioProject) -> bool:
-    """Whether another project asked for help with a photo; like a pair, it stays there."""
-    query = select(StudioTask.id).join(StudioTask.project).where(StudioTask.photo_id == photo.id)
-    others = query.where(StudioProject.state == "active", StudioProject.id != project.id)
-    return session.scalar(others.limit(1)) is not None
-
-
 def _photo_returns(session: Session, photo: Photo, earlier: Sequence[StudioTask]) -> bool:
-    """Whether a reviewer's help did not lead to a pair; a photo that was rejected stays away."""
+    """Whether a reviewer's help did not lead to a pair."""
     if not earlier or earlier[-1].state != "closed":
         return False
     job = Jobs(session).last_of(photo=photo)
@@ -133,7 +125,7 @@ def _notice(session: Session, pair: Pair, earlier: Sequence[StudioTask]) -> str:
         return ""
     job = Jobs(session).last_of(pair=pair)
     failed = job.reason if job is not None and job.state in ("done", "failed") else None
-    return _unusable(session, earlier) or (f"your fix led to no new revision: {failed}" if failed else "")
+    return _unusable(session, earlier) or (f"your fix led to no new revision: {on_page(failed)}" if failed else "")
 
 
 def _unusable(session: Session, earlier: Sequence[StudioTask]) -> str:
@@ -170,7 +162,12 @@ def _make(
             return_task_ids=True,
             request_options={"max_retries": 0},  # it may have them, and its answer was lost
         )
-    numbers = dict(zip(keys, getattr(made, "task_ids", None) or (), strict=True))
+    numbers = dict(zip(keys, getattr(made, "task_ids", None) or (), strict=False))
+    if len(numbers) < len(keys):
+        raise StudioError(
+            f"the Label Studio at {connection.url} does not say which tasks it made: push again in a moment, "
+            "what it has made until then is found"
+        )
     if request and not getattr(made, "prediction_count", None):
         _add_predictions(connection, request, numbers)
     _record(workspace, project, numbers)
@@ -206,8 +203,7 @@ def _record(workspace: Workspace, project: StudioProject, numbers: dict[str, int
                 continue
             task.external_id, task.state = numbers[task.key], "open"
             if task.revision is not None and task.revision.number == task.revision.pair.revision_number:
-                pair = task.revision.pair
-                pair.status = "in_review" if pair.status == "preannotated" else pair.status
+                Pairs(session).move(task.revision.pair, "preannotated", "in_review")
 
 
 def _adopt(workspace: Workspace, connection: Connection, project: StudioProject) -> int:
@@ -228,11 +224,3 @@ def _adopt(workspace: Workspace, connection: Connection, project: StudioProject)
     with workspace.database.write() as session:
         Studio(session).unclaim(project)
     return len(numbers)
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Iterator[None]:
-    """One process of this machine pushes at a time; others wait."""
-    with (workspace.root / ".studio.lock").open("a", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -12,10 +12,10 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from annotator.report.templates import environment
 from annotator.web.links import Links
-from annotator.web.listing import CERTAIN, DOUBTFUL, PAGE, Confidence, Listing, Order, Wanted
 from annotator.web.static import asset
 from annotator.workspace import Workspace
 from db.models import PairStatus, Revision
+from db.repositories.listing import CERTAIN, DOUBTFUL, PAGE, Confidence, Listing, Order, Wanted
 
 COOKIE = "hoi_gallery"
 COOKIE_SECONDS = 30 * 24 * 3600
@@ -24,7 +24,8 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
-_empty_is_none = BeforeValidator(lambda value: value or None)  # what a form sends for 'any'
+# empty is what a form sends for 'any', and NUL is no text to PostgreSQL
+_empty_is_none = BeforeValidator(lambda value: value.replace("\0", "") or None if isinstance(value, str) else value)
 
 
 class Asked(BaseModel):

@@ -11,12 +11,10 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 
 from annotator.workspace import Workspace
 from db.errors import StorageError
-from db.models import Photo, Review, Revision
-from db.repositories import Pairs, Photos
+from db.repositories import Pairs, Photos, Reviews, Revisions
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,8 @@ def _logged() -> Iterator[None]:
 def _known_photo(workspace: Workspace) -> str | None:
     """A photo whose bytes must be in the store."""
     with workspace.database.read() as session:
-        return session.scalar(select(Photo.sha256).order_by(Photo.id).limit(1))
+        photo = Photos(session).first()
+        return None if photo is None else photo.sha256
 
 
 class _Rows(Collector):
@@ -73,13 +72,11 @@ class _Rows(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         with self._workspace.database.read() as session:
-            revisions = select(Revision.trigger, func.count()).group_by(Revision.trigger)
-            reviews = select(Review.verdict, func.count()).group_by(Review.verdict)
-            counts: list[tuple[str, str, str, dict[str, int]]] = [
+            counts = [
                 ("hoi_photos", "Photographs.", "status", Photos(session).counts()),
                 ("hoi_pairs", "Hand-object pairs.", "status", Pairs(session).counts()),
-                ("hoi_revisions", "Revisions of pairs.", "trigger", dict(session.execute(revisions).tuples().all())),
-                ("hoi_reviews", "Reviews.", "verdict", {str(v): n for v, n in session.execute(reviews).tuples()}),
+                ("hoi_revisions", "Revisions of pairs.", "trigger", Revisions(session).counts()),
+                ("hoi_reviews", "Reviews.", "verdict", Reviews(session).counts()),
             ]
         for name, says, label, values in counts:
             family = GaugeMetricFamily(name, says, labels=[label])

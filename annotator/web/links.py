@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from ipaddress import ip_address
+from socket import gethostname
 from urllib.parse import quote
 
+from annotator.errors import WorkspaceError
 from annotator.web.secret import workspace_secret
 from annotator.workspace import Workspace
 
 TOKEN_DIGITS = 32  # hex: 128 bits
+TURNTABLE = tuple(f"turntable-{frame}.jpg" for frame in range(8))  # pictures of a revision, once around it
 
 
 class Links:
@@ -24,9 +28,11 @@ class Links:
 
     @classmethod
     def of(cls, workspace: Workspace) -> Links:
-        """Links as browsers and Label Studio reach the workspace's server."""
+        """Links as browsers and Label Studio reach the workspace's server. Raises WorkspaceError."""
         settings = workspace.settings
-        base_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        base_url = settings.public_url or _address(settings.host, settings.port)
+        if not base_url.startswith(("http://", "https://")):
+            raise WorkspaceError(f"public_url '{base_url}' is no address: it begins with http:// or https://")
         return cls(base_url, workspace_secret(workspace.root))
 
     def relative(self) -> Links:
@@ -68,3 +74,24 @@ class Links:
     def _token(self, *what: str) -> str:
         message = "\0".join(what).encode()  # what is signed never holds a NUL, so nothing else reads the same
         return hmac.new(self._secret, message, hashlib.sha256).hexdigest()[:TOKEN_DIGITS]
+
+
+def _address(host: str, port: int) -> str:
+    """Where a server that listens on `host` is found.
+
+    One that listens on every address of a machine has none itself. Links are kept in tasks, so a guess (this
+    machine's name, or the address of one of its networks) would be wrong for as long as they are: in a container,
+    behind a proxy, after a move. Raises WorkspaceError.
+    """
+    try:
+        number = ip_address(host)
+    except ValueError:
+        is_everywhere = not host
+    else:
+        is_everywhere, host = number.is_unspecified, f"[{number}]" if number.version == 6 else host
+    if is_everywhere:
+        raise WorkspaceError(
+            f"host '{host}' listens on every address, and is none that a browser could open: set public_url in "
+            f"hoi-annotate.toml or HOI_PUBLIC_URL to how others reach this machine, like http://{gethostname()}:{port}"
+        )
+    return f"http://{host}:{port}"

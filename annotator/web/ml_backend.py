@@ -45,9 +45,16 @@ def router(workspace: Workspace, links: Links) -> APIRouter:
 
     @routes.post("/predict")
     def predict(said: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        """One answer for every task; without prompts, as for a whole project, an empty one."""
-        prompts = _prompts(_dict(_dict(said.get("params")).get("context")).get("result"))
-        results = [_answer(workspace, _dict(task), prompts) for task in _list(said.get("tasks"))]
+        """One answer for every task.
+
+        Without a context nobody waits for masks: Label Studio wants predictions to keep, as for a whole project. It
+        gets a list of none for every task; an empty one it would keep, and show beside ours.
+        """
+        tasks, context = _list(said.get("tasks")), _dict(said.get("params")).get("context")
+        results: list[Any] = [[] for _ in tasks]
+        if context is not None:
+            prompts = _prompts(_dict(context).get("result"))
+            results = [_answer(workspace, _dict(task), prompts) for task in tasks]
         return {"results": results, "model_version": VERSION}
 
     return routes

@@ -17,6 +17,7 @@ from annotator.records import load_photo, load_reconstruction
 from annotator.report.glb import viewer_glb
 from annotator.report.pictures import around_pair, overlay_picture, photo_picture, turntable_strip, whole
 from annotator.report.view import PairView
+from annotator.web.links import TURNTABLE
 from annotator.workspace import Workspace
 from db.errors import NotFound
 from db.repositories import Pairs, Photos, Revisions
@@ -25,14 +26,12 @@ from pipeline.recipe import Recipe
 from pipeline.types import U8
 
 MADE_BY = "web 1"  # part of every cache key: change it when a picture changes
-TURNTABLE_FRAMES = 8
 TURNTABLE_SIZE = 480  # pixels
 THUMB_SIZE = 320
 PHOTO_QUALITY = 92  # people paint masks on it
 JPEG_QUALITY = 86
 FAR = 1.0  # metres: a hand this far from the object has no heat
 
-TURNTABLE = tuple(f"turntable-{frame}.jpg" for frame in range(TURNTABLE_FRAMES))
 REVISION_NAMES = ("photo.jpg", "overlay.jpg", "thumb.jpg", "scene.glb", "scene-plain.glb", *TURNTABLE)
 PHOTO_NAMES = ("photo.jpg", "thumb.jpg")
 
@@ -118,8 +117,7 @@ def _make(view: PairView, name: str) -> dict[str, bytes]:
     if name == "scene-plain.glb":
         cold = replace(pair.contacts, distance=np.full_like(pair.contacts.distance, FAR))
         return {name: viewer_glb(replace(pair, contacts=cold))}
-    strip = turntable_strip(view, TURNTABLE_SIZE, TURNTABLE_FRAMES)
-    frames = np.split(strip, TURNTABLE_FRAMES, axis=1)
+    frames = np.split(turntable_strip(view, TURNTABLE_SIZE, len(TURNTABLE)), len(TURNTABLE), axis=1)
     return {name: _jpeg(frame) for name, frame in zip(TURNTABLE, frames, strict=True)}
 
 

@@ -18,7 +18,7 @@ from annotator.workspace import Workspace
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on. Raises WorkspaceError when the port is taken."""
+    """The socket to serve on. Raises WorkspaceError when the port is taken or the host is not ours."""
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -26,8 +26,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         made.close()
         raise WorkspaceError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or set another port in "
-            "hoi-annotate.toml or HOI_PORT"
+            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it, or set another port or host in "
+            "hoi-annotate.toml (HOI_PORT, HOI_HOST)"
         ) from error
     return made
 

@@ -3,10 +3,11 @@
 from db.repositories.artifacts import Artifacts
 from db.repositories.exports import Exports
 from db.repositories.jobs import Jobs
+from db.repositories.listing import Listing
 from db.repositories.pairs import Pairs
 from db.repositories.photos import Photos
 from db.repositories.reviews import Reviews
 from db.repositories.revisions import Revisions
 from db.repositories.studio import Studio
 
-__all__ = ["Artifacts", "Exports", "Jobs", "Pairs", "Photos", "Reviews", "Revisions", "Studio"]
+__all__ = ["Artifacts", "Exports", "Jobs", "Listing", "Pairs", "Photos", "Reviews", "Revisions", "Studio"]

@@ -54,6 +54,14 @@ class Pairs:
         query = select(Pair.status, func.count()).group_by(Pair.status).order_by(Pair.status)
         return dict(self._session.execute(query).tuples().all())
 
+    def move(self, pair: Pair, before: PairStatus, after: PairStatus) -> bool:
+        """Changes the status of a pair that has the status `before` now, whatever was read earlier."""
+        moved = self._session.execute(
+            update(Pair).where(Pair.id == pair.id, Pair.status == before).values(status=after)
+        )
+        self._session.refresh(pair)
+        return cast(CursorResult[object], moved).rowcount == 1
+
     def publish(self, pair: Pair, revision: Revision, expected: int, status: PairStatus) -> None:
         """Makes `revision` the newest of the pair, if `expected` still is. Raises RevisionConflict otherwise."""
         number = expected + 1

@@ -25,6 +25,9 @@ class Photos:
     def by_sha256(self, sha256: str) -> Photo | None:
         return self._session.scalar(select(Photo).where(Photo.sha256 == sha256))
 
+    def first(self) -> Photo | None:
+        return self._session.scalar(select(Photo).order_by(Photo.id).limit(1))
+
     def all(self, statuses: Sequence[PhotoStatus] = ()) -> Sequence[Photo]:
         """Photos in ingest order."""
         query = select(Photo).order_by(Photo.id)

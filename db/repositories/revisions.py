@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from db.errors import NotFound
@@ -39,6 +39,11 @@ class Revisions:
 
     def attach(self, revision: Revision, role: str, artifact: Artifact) -> None:
         self._session.add(RevisionArtifact(revision_id=revision.id, role=role, artifact_id=artifact.id))
+
+    def counts(self) -> dict[str, int]:
+        """How many revisions each trigger made."""
+        query = select(Revision.trigger, func.count()).group_by(Revision.trigger).order_by(Revision.trigger)
+        return dict(self._session.execute(query).tuples().all())
 
     def digest(self) -> tuple[str, int]:
         """sha256 over the sorted content digests of all revisions, and how many there are."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session, aliased, joinedload
 
-from db.models import Job, Pair, Photo, Revision, StudioAnnotation, StudioEvent, StudioProject, StudioTask
+from db.models import Job, Outcome, Pair, Photo, Revision, StudioAnnotation, StudioEvent, StudioProject, StudioTask
+
+TURNS = 0x686F69  # of all advisory locks of a PostgreSQL server, those of this tool
+REJECTED = "rejected"  # the note of a review that says so of a photo without a pair: a photo has no status for it
 
 
 class Studio:
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def take_turn(self, number: int) -> None:
+        """Waits until no other transaction has this turn, and has it until the end of this one. PostgreSQL only."""
+        self._session.execute(select(func.pg_advisory_xact_lock(TURNS, number)))
 
     # projects
 
@@ -34,22 +41,32 @@ class Studio:
     def get_task(self, task_id: int) -> StudioTask:
         return self._session.get_one(StudioTask, task_id)
 
-    def task(self, project: StudioProject, key: str) -> StudioTask | None:
-        return self._session.scalar(
-            select(StudioTask).where(StudioTask.project_id == project.id, StudioTask.key == key)
-        )
+    def numbered(self, project: StudioProject, external_id: int) -> Sequence[StudioTask]:
+        """Tasks that have or had this number on the server; they differ in their keys."""
+        query = select(StudioTask).where(StudioTask.project_id == project.id, StudioTask.external_id == external_id)
+        return self._session.scalars(query.order_by(StudioTask.id)).all()
+
+    def newest_task(self, pair: Pair) -> StudioTask | None:
+        """The newest task of a pair that the server has."""
+        query = select(StudioTask).join(Revision).where(Revision.pair_id == pair.id, _is_there())
+        return self._session.scalar(query.order_by(StudioTask.id.desc()).limit(1))
+
+    def counts(self, project: StudioProject) -> dict[str, int]:
+        """How many tasks of a project are in each state."""
+        query = select(StudioTask.state, func.count()).where(StudioTask.project_id == project.id)
+        return dict(self._session.execute(query.group_by(StudioTask.state)).tuples().all())
 
     def claimed(self, project: StudioProject) -> Sequence[StudioTask]:
         """Tasks that were begun and perhaps not made: a process died in between."""
-        return self._tasks(project, "claimed")
+        return self._tasks(project, StudioTask.state == "claimed")
 
     def tasks(self, project: StudioProject) -> Sequence[StudioTask]:
         """All tasks of a project that are there as far as we know."""
-        return self._tasks(project, "open", "closed")
+        return self._tasks(project, _is_there())
 
-    def _tasks(self, project: StudioProject, *states: str) -> Sequence[StudioTask]:
-        query = select(StudioTask).where(StudioTask.project_id == project.id, StudioTask.state.in_(states))
-        return self._session.scalars(query.order_by(StudioTask.id)).all()
+    def _tasks(self, project: StudioProject, which: ColumnElement[bool]) -> Sequence[StudioTask]:
+        query = select(StudioTask).where(StudioTask.project_id == project.id, which).order_by(StudioTask.id)
+        return self._session.scalars(query).all()
 
     def tasks_of(
         self, project: StudioProject, *, revision: Revision | None = None, photo: Photo | None = None
@@ -102,13 +119,25 @@ class Studio:
             query = query.where(had.exists())
         return self._session.scalars(query).all()
 
-    def photos_waiting(self) -> Sequence[Photo]:
-        """Photos that gave no pair, that no open task shows, and that no job works on."""
+    def photos_waiting(self, known_in: StudioProject | None = None) -> Sequence[Photo]:
+        """Photos that gave no pair, that no open task shows, that no job works on, and that nobody has rejected.
+
+        `known_in`: only those that had a task in this project.
+        """
         paired = select(Pair.id).where(Pair.photo_id == Photo.id).exists()
         shown = select(StudioTask.id).where(StudioTask.photo_id == Photo.id, _shows()).exists()
         worked_on = select(Job.id).where(Job.photo_id == Photo.id, Job.state.in_(("queued", "running"))).exists()
         query = select(Photo).where(Photo.status == "failed", Photo.width.is_not(None), ~paired, ~shown, ~worked_on)
-        return self._session.scalars(query.order_by(Photo.id)).all()
+        if known_in is not None:
+            had = select(StudioTask.id).where(StudioTask.photo_id == Photo.id, StudioTask.project_id == known_in.id)
+            query = query.where(had.exists())
+        return self._session.scalars(query.where(~_is_rejected()).order_by(Photo.id)).all()
+
+    def is_elsewhere(self, photo: Photo, project: StudioProject) -> bool:
+        """Whether a photo has tasks in another project."""
+        query = select(StudioTask.id).join(StudioTask.project).where(StudioTask.photo_id == photo.id)
+        others = query.where(StudioProject.state == "active", StudioProject.id != project.id)
+        return self._session.scalar(others.limit(1)) is not None
 
     def unclaim(self, project: StudioProject) -> None:
         """Claims of tasks that were never made."""
@@ -122,6 +151,11 @@ class Studio:
         """What was read from a task's annotations, oldest first."""
         query = select(StudioAnnotation).where(StudioAnnotation.task_id == task.id).order_by(StudioAnnotation.id)
         return self._session.scalars(query).all()
+
+    def read_as(self, outcome: Outcome) -> int:
+        """How many annotations this was made of."""
+        query = select(func.count()).select_from(StudioAnnotation).where(StudioAnnotation.outcome == outcome)
+        return self._session.scalar(query) or 0
 
     def add(self, row: StudioProject | StudioTask | StudioAnnotation | StudioEvent) -> None:
         self._session.add(row)
@@ -140,3 +174,33 @@ class Studio:
 def _shows() -> ColumnElement[bool]:
     """Tasks a reviewer can find."""
     return StudioTask.state.in_(("claimed", "open"))
+
+
+def _is_there() -> ColumnElement[bool]:
+    """Tasks the server has, as far as we know."""
+    return StudioTask.state.in_(("open", "closed"))
+
+
+def _is_rejected() -> ColumnElement[bool]:
+    """Whether the last word on a photo without a pair, in any project, is that it is of no use."""
+    read, newer = aliased(StudioAnnotation), aliased(StudioAnnotation)
+    of_read, of_newer = aliased(StudioTask), aliased(StudioTask)
+    outdone = (
+        select(newer.id)
+        .join(of_newer, newer.task_id == of_newer.id)
+        .where(of_newer.photo_id == of_read.photo_id, newer.id > read.id, _is_standing(newer))
+    )
+    rejection = (
+        select(read.id)
+        .join(of_read, read.task_id == of_read.id)
+        .where(of_read.photo_id == Photo.id, of_read.revision_id.is_(None), read.note == REJECTED, _is_standing(read))
+    )
+    return rejection.where(~outdone.exists()).exists()
+
+
+def _is_standing(read: type[StudioAnnotation]) -> ColumnElement[bool]:
+    """What an annotation says now: it was not changed or deleted since, and says something."""
+    later = aliased(StudioAnnotation)
+    same = (later.task_id == read.task_id, later.external_id == read.external_id, later.id > read.id)
+    changed = select(later.id).where(*same, later.outcome != "skipped").exists()
+    return read.outcome.in_(("review", "invalid")) & ~changed

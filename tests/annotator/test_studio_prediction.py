@@ -161,3 +161,16 @@ def test_a_photo_without_a_pair_is_shown_at_the_working_size(size, shown):
     assert (data["width"], data["height"]) == shown
     assert (data["pair_id"], data["revision"]) == (None, 0)
     assert "no hand found" in data["figures_html"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("no hand found; give a box with --hand-box x0,y0,x1,y1 or in the sidecar p.jpg.hoi.json", "no hand found"),
+        ("hand 0: too small; hand 1: it holds nothing", "hand 0: too small; hand 1: it holds nothing"),
+        ("give --hand-mask", "give --hand-mask"),
+    ],
+)
+def test_a_reviewer_is_not_told_the_flags_of_a_command(reason, shown):
+    photo = Photo(name="p.jpg", sha256="1" * 64, width=96, height=64, reason=reason, notes=[])
+    assert f">{shown}<" in photo_task_data(photo, Links(), 1280)["figures_html"]

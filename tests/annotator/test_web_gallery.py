@@ -13,13 +13,13 @@ from sqlalchemy import text
 from web_server import Client, add_pair, free_port, running
 
 from annotator.records import columns
-from annotator.web import listing
 from annotator.web.app import create_app
+from annotator.web.gallery import Asked
 from annotator.web.links import Links
-from annotator.web.listing import Listing, Wanted
 from annotator.web.secret import workspace_secret
 from annotator.workspace import Workspace
-from db.repositories import Pairs
+from db.repositories import Pairs, listing
+from db.repositories.listing import Listing, Wanted
 from db.session import Database
 
 NASTY = "<script>alert(1)</script>.jpg"
@@ -71,6 +71,7 @@ def test_filters_orders_and_counts(filled: Workspace, monkeypatch: pytest.Monkey
         assert names(status="accepted") == [nasty]
         assert names(side="right") == ["sure", "round"]
         assert names(kind="revolution") == ["round"]
+        assert names(kind=Asked.model_validate({"kind": "cub\0oid"}).kind, order="certain") == ["sure", nasty]
         assert names(confidence="low") == [nasty]
         assert names(confidence="middle") == []
         assert names(confidence="high", side="right", kind="cuboid", status="preannotated") == ["sure"]
@@ -139,8 +140,8 @@ def test_empty_choices_and_far_pages_are_fine(
     cookie = "hoi_gallery=" + links.gallery().partition("key=")[2]
     assert "3 pairs" in get("/gallery?status=&side=&kind=&confidence=&page=9", Cookie=cookie).text
     assert "No pair fits" in get("/gallery?kind=%27%20OR%201=1", Cookie=cookie).text
-    for module in ("listing", "gallery"):
-        monkeypatch.setattr(f"annotator.web.{module}.PAGE", 2)
+    for module in ("db.repositories.listing", "annotator.web.gallery"):
+        monkeypatch.setattr(f"{module}.PAGE", 2)
     second = get("/gallery?order=newest&page=9", Cookie=cookie).text
     assert "page 2 of 2" in second
     assert 'href="gallery?order=newest&amp;page=1"' in second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,3 +84,21 @@ def test_the_workspace_says_where_it_is_reached(workspace: Workspace) -> None:
     assert Links.of(workspace).base_url == "http://127.0.0.1:8700"
     outside = Workspace(workspace.root, public_url="https://hoi.example.org/")
     assert Links.of(outside).gallery().startswith("https://hoi.example.org/gallery?key=")
+    for host, address in (("192.0.2.7", "192.0.2.7"), ("::1", "[::1]"), ("2001:db8:0::7", "[2001:db8::7]")):
+        assert Links.of(Workspace(workspace.root, host=host, port=90)).base_url == f"http://{address}:90"
+    assert Links.of(Workspace(workspace.root, host="hoi.local")).base_url == "http://hoi.local:8700"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0:0::0", ""])
+def test_every_address_of_a_machine_is_none_to_give_away(workspace: Workspace, host: str) -> None:
+    with pytest.raises(WorkspaceError, match=r"public_url in hoi-annotate\.toml or HOI_PUBLIC_URL") as raised:
+        Links.of(Workspace(workspace.root, host=host, port=90))
+    assert f"http://{socket.gethostname()}:90" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    named = Workspace(workspace.root, host=host, public_url="http://hoi.example.org:90")
+    assert Links.of(named).base_url == "http://hoi.example.org:90"
+
+
+def test_an_address_without_a_scheme_opens_nowhere(workspace: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match=r"public_url 'hoi\.example\.org'.*http://"):
+        Links.of(Workspace(workspace.root, public_url="hoi.example.org"))

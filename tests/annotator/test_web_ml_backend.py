@@ -150,9 +150,15 @@ def test_points_and_points_that_are_not(backend: Backend) -> None:
 def test_every_task_has_an_answer(backend: Backend) -> None:
     assert [len(r["result"]) for r in backend.predict(box(), tasks=[backend.task] * 2).json["results"]] == [1, 1]
     assert backend.predict(box(), tasks=[]).json["results"] == []
-    for said in ({"tasks": [backend.task]}, {"tasks": [backend.task], "params": {}}, {"tasks": [{"id": 3}]}):
-        (result,) = backend.post("predict", said).json["results"]
-        assert result["result"] == []  # nothing was drawn, as when all tasks of a project are asked for
+    (result,) = backend.predict().json["results"]
+    assert result["result"] == []  # nothing was drawn yet
+
+
+@pytest.mark.parametrize("more", [{}, {"params": {}}, {"params": {"context": None}}])
+def test_predictions_to_keep_are_not_made(backend: Backend, more: dict[str, Any]) -> None:
+    for tasks in ([backend.task], [{"id": 3}, backend.task]):
+        answer = backend.post("predict", {"tasks": tasks} | more)
+        assert (answer.status, answer.json["results"]) == (200, [[] for _ in tasks])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ The pipeline is the fake one of tests/annotator: everything else is real.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import sys
@@ -158,10 +159,11 @@ def sign_up(studio: Studio, email: str) -> Person:
 class Bench:
     """A workspace that is reviewed in a Label Studio."""
 
-    def __init__(self, root: Path, account: Credentials) -> None:
+    def __init__(self, root: Path, account: Credentials, **settings: str) -> None:
         self.port = free_port()
         root.mkdir()
-        (root / config.FILE).write_text(f"port = {self.port}\n")
+        lines = [f"port = {self.port}", *(f"{name} = {json.dumps(value)}" for name, value in settings.items())]
+        (root / config.FILE).write_text("\n".join(lines) + "\n")
         self.workspace = Workspace.create(root)
         credentials.save(credentials.path_of(root), account)
         self.queue = JobQueue(self.workspace)

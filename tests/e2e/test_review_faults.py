@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import http.server
 import io
-import logging
-import os
 import random
 import signal
 import sqlite3
@@ -23,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -44,58 +43,10 @@ from db.repositories import Pairs, Reviews, Revisions
 if TYPE_CHECKING:
     from studio_server import Studio
 
-pytest_plugins = ["studio_server"]
-pytestmark = [pytest.mark.studio, pytest.mark.slow]
+pytest_plugins = ["studio_server", "review_fixtures"]
+pytestmark = [pytest.mark.studio, pytest.mark.slow, pytest.mark.usefixtures("fake_pipeline")]
 
-TESTS = Path(__file__).parents[1]
 Answer = tuple[int, bytes]
-
-
-@pytest.fixture(autouse=True)
-def _fake_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("HOI_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOI_PIPELINE", "fake_pipeline")
-    monkeypatch.setenv("HOI_JOBS", "0")
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'annotator'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-
-@pytest.fixture(scope="module")
-def people(studio: Studio) -> list[Person]:
-    """Four reviewers of the shared server."""
-    return [sign_up(studio, f"{name}@example.org") for name in ("ann", "bo", "cy", "di")]
-
-
-@pytest.fixture
-def ann(people: list[Person]) -> Person:
-    return people[0]
-
-
-@pytest.fixture
-def bo(people: list[Person]) -> Person:
-    return people[1]
-
-
-@pytest.fixture
-def new_bench(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[Credentials], Bench]]:
-    """Makes workspaces. Nothing that was said or logged about them holds a secret."""
-    caplog.set_level(logging.INFO)
-    made: list[Bench] = []
-
-    def make(account: Credentials) -> Bench:
-        made.append(Bench(tmp_path / f"workspace-{len(made)}", account))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        secrets, written = bench.secrets(), bench.close()
-        assert len(secrets) >= 5
-        assert [secret for secret in secrets if secret in written] == []
-
-
-@pytest.fixture
-def bench(studio: Studio, new_bench: Callable[[Credentials], Bench]) -> Bench:
-    return new_bench(studio.server.credentials)
 
 
 # calls that are lost, doubled, late
@@ -476,6 +427,40 @@ def test_task_data_edited_by_hand_reviews_no_other_pair(bench: Bench, ann: Perso
     assert (bench.reviews(mine), bench.reviews(other)) == ([(1, "accept")], [])
 
 
+def test_a_photo_that_was_rejected_stays_away(bench: Bench, ann: Person) -> None:
+    """Also from the next project, when somebody deletes the one it was rejected in, or its task."""
+    bench.photos(3, "nohand")
+    rejected, lost, waiting = bench.push()
+    for key in (rejected, lost):
+        ann.submit(bench.task(key), "reject")
+    assert bench.sync().reviews == 2
+    assert bench.push() == []
+    bench.client.tasks.delete(id=str(bench.task(lost)))
+    assert bench.sync().gone == 1
+    assert bench.push() == []
+    bench.client.projects.delete(id=bench.project().external_id)
+    assert bench.push() == [waiting]
+    assert bench.there().keys() == {waiting}
+    bench.client.projects.delete(id=bench.project().external_id)
+    assert bench.push("another one") == [waiting]
+
+
+def test_a_photo_comes_back_when_its_rejection_was_taken_back(bench: Bench, ann: Person, bo: Person) -> None:
+    bench.photos(2, "nohand")
+    undone, argued = bench.push()
+    mine = ann.submit(bench.task(undone), "reject")
+    ann.submit(bench.task(argued), "reject")
+    his = bo.submit(bench.task(argued), "reject")
+    assert bench.sync().reviews == 3
+    ann.client.annotations.delete(id=mine)
+    bo.client.annotations.delete(id=his)
+    assert bench.sync().withdrawn == 2
+    assert bench.states() == {undone: "open", argued: "closed"}
+    assert bench.push() == []  # it is still there
+    bench.client.projects.delete(id=bench.project().external_id)
+    assert bench.push() == [undone]
+
+
 def test_numbers_of_tasks_that_are_used_again(bench: Bench, ann: Person) -> None:
     pairs = bench.photos(3)
     bench.push()
@@ -593,10 +578,32 @@ def test_predictions_are_there_even_when_the_servers_database_was_locked(bench: 
         assert [prediction.model_version for prediction in found] == versions
 
 
+def test_predictions_that_somebody_asks_label_studio_for_change_nothing(bench: Bench, studio: Studio) -> None:
+    """It asks us for them by the address that is meant for prompts."""
+    bench.photos(1)
+    bench.photos(1, "nohand")
+    bench.push()
+    project = bench.project().external_id
+    with bench.serving():
+        until(lambda: bench.client.ml.list(project=project), "no prompts")
+        asked = httpx.post(
+            f"{bench.connection.url}/api/dm/actions",
+            params={"id": "retrieve_tasks_predictions", "project": project},
+            json={"selectedItems": {"all": True, "excluded": []}},
+            headers={"Authorization": f"Token {studio.token}"},
+            timeout=60,
+        )
+        assert (asked.status_code, asked.json()["processed_items"]) == (200, 2), asked.text
+    for key, number in bench.there().items():
+        found = bench.client.predictions.list(task=number)
+        versions = [] if key.startswith("photo") else ["hoi-annotate"]
+        assert [prediction.model_version for prediction in found] == versions
+
+
 def test_a_photo_without_a_hand_gets_its_first_revision_in_the_same_project(bench: Bench, ann: Person) -> None:
     bench.photos(1, "nohand")
     (key,) = bench.push()
-    assert "no hand found" in bench.data(key)["figures_html"]
+    assert ">no hand found<" in bench.data(key)["figures_html"]  # without the flags of a command
     painted = block(slice(60, 90))
     with bench.serving(), bench.worker():
         ann.submit(bench.task(key), "fix", hand_box(5, 10, 40, 80), mask("object", painted))

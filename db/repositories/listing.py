@@ -1,4 +1,4 @@
-"""What the gallery lists: the newest revision of every pair that fits, a page at a time."""
+"""The newest revision of every pair that fits, a page at a time, as the gallery lists them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ class Wanted:
 
 
 class Listing:
-    """Queries over newest revisions inside a session somebody else opened."""
-
     def __init__(self, session: Session) -> None:
         self._session = session
 
