@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from grasp_scene import Scene, grasp
-from pytorch3d.transforms import matrix_to_axis_angle
+from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import EmptyMask
+from pipeline.geometry.camera import project
 from pipeline.geometry.sdf import SignedDistance
 from pipeline.optimise import variables
-from pipeline.optimise.camera_setup import camera_setup
+from pipeline.optimise.camera_setup import _force, _left_jacobian, camera_setup
 from pipeline.optimise.contact_alignment import Aligned, contact_alignment
 from pipeline.optimise.refinement import Refined, refinement
 from pipeline.optimise.terms import ContactHints
@@ -110,6 +111,20 @@ def test_camera_setup_crosses_a_wide_gap_where_only_transport_has_a_gradient(sce
 def test_camera_setup_keeps_a_start_that_is_already_right(scene: Scene) -> None:
     fit = camera_setup(scene.ball, view_of(scene), SETTINGS)
     assert fit.figures["final"] <= fit.figures["initial"] < 0.03
+
+
+@pytest.mark.parametrize("turned", [0.0, 1.3])
+def test_the_camera_setups_gradient_is_that_of_autograd(turned: float) -> None:
+    rng = np.random.default_rng(0)
+    vertices, grad = torch.as_tensor(rng.normal(size=(50, 3))), torch.as_tensor(rng.normal(size=(50, 2)))
+    K = torch.tensor([[300.0, 0, 80], [0, 310, 60], [0, 0, 1]], dtype=torch.float64)
+    turn = (turned * torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)).requires_grad_()
+    transl = torch.tensor([0.3, -0.2, 6.0], dtype=torch.float64, requires_grad=True)
+    spokes = vertices @ axis_angle_to_matrix(turn).T
+    (project(spokes + transl, K) * grad).sum().backward()
+    push, torque = _force(grad, spokes.detach(), (spokes + transl).detach(), K)
+    np.testing.assert_allclose(push, transl.grad, rtol=1e-9)
+    np.testing.assert_allclose(_left_jacobian(turn.detach().numpy()).T @ torque, turn.grad, rtol=1e-6)
 
 
 @pytest.mark.parametrize("unit", [0.5, 1.0, 1.6])
