@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from db.models import Revision
 from pipeline.photo import read_photo
 from pipeline.types import PARTS, Photo, Reconstruction
 
-SAME_PICTURE = 6  # bits two perceptual hashes of the same picture may differ in
 RECONSTRUCTION = "reconstruction"  # the role of the artifact that holds everything
 NPZ = "application/x-npz"
 METRICS = ("hand_iou", "object_iou", "penetration_mm", "intersection_cm3", "displacement_cm", "contact_fraction")
@@ -114,20 +112,6 @@ def provenance(revision: Revision) -> dict[str, Any]:
         "verdict": verdict.verdict if verdict else None,
         "reviewer": verdict.reviewer if verdict else None,
     }
-
-
-def near_duplicates(photos: Sequence[PhotoRow]) -> dict[str, str]:
-    """sha256 -> name of its cluster, for photos that have a near-duplicate among these (a chain counts)."""
-    unique = {photo.sha256: int(photo.perceptual_hash, 16) for photo in photos if photo.perceptual_hash}
-    names = sorted(unique)
-    hashes = np.array([unique[name] for name in names], dtype=np.uint64)
-    leader = np.arange(len(names))
-    for i, own in enumerate(hashes):
-        alike = np.flatnonzero(np.bitwise_count(hashes ^ own) <= SAME_PICTURE)
-        joined = np.isin(leader, leader[alike])
-        leader[joined] = leader[[i, *alike]].min()
-    sizes = np.bincount(leader, minlength=len(names))
-    return {name: names[first][:12] for name, first in zip(names, leader, strict=True) if sizes[first] > 1}
 
 
 def without_name(reason: str, name: str) -> str:

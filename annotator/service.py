@@ -6,7 +6,7 @@ submit_help (a photo without a pair) -> publish_dataset
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.orm import Session
 
 from annotator import work
+from annotator.datasets import entries
 from annotator.errors import BadRequest
 from annotator.ingestion import Ingested, ingest
 from annotator.progress import Progress
 from annotator.publishing import publish, publish_answer, retire
-from annotator.records import load_photo, load_reconstruction, near_duplicates, provenance, without_name
+from annotator.records import without_name
 from annotator.reoptimising import carry_out, photo_task, plan, unmet
 from annotator.reviewing import Change, fingerprint, first_hand
 from annotator.workspace import Workspace
 from db.errors import NotFound
 from db.models import Export, Job, Pair, PairStatus, PhotoStatus, Review, Revision, Verdict
 from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revisions
-from exports.base import ExportSummary, Record, get_format
+from exports.base import ExportSummary, get_format
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -308,14 +309,16 @@ def publish_dataset(
     *,
     statuses: Sequence[PairStatus] = ("accepted",),
     licences: Sequence[str] = (),
-    options: dict[str, Any] | None = None,
+    jobs: int | None = None,
+    settings: dict[str, Any] | None = None,
     progress: Progress,
 ) -> ExportSummary:
     """Writes the newest revisions of all pairs in `statuses` as a dataset, and remembers that it did.
 
-    `licences` keeps photos under these licences only. Raises ExportError, BadRequest when nothing is left.
+    `licences` keeps photos under these licences only; `settings` are those of `exports.writing.write` and of the
+    format. Raises ExportError, BadRequest when nothing is left.
     """
-    writer = get_format(format_name)
+    format = get_format(format_name)
     with workspace.database.read() as session:
         revisions = [
             revision
@@ -324,9 +327,15 @@ def publish_dataset(
         ]
         if not revisions:
             raise BadRequest(f"no pair is {' or '.join(statuses)}: accept some with 'hoi-annotate review accept PAIR'")
-        progress.begin(len(revisions))
-        summary = writer.write(_dataset_records(workspace, revisions, progress), out, **(options or {}))
-    filters = {"statuses": list(statuses), "licences": list(licences), "options": options or {}}
+        records = entries(revisions, workspace.blobs)
+    progress.begin(len(records))
+
+    def told(pair: str, reason: str | None) -> None:
+        progress.done(pair, "written") if reason is None else progress.done(pair, f"left out: {reason}")
+
+    workers = workspace.settings.jobs if jobs is None else jobs
+    summary = format.write(records, out, jobs=workers, progress=told, **(settings or {}))
+    filters = {"statuses": list(statuses), "licences": list(licences), "options": settings or {}}
     with workspace.database.write() as session:
         row = Export(
             format=format_name,
@@ -337,15 +346,3 @@ def publish_dataset(
         )
         Exports(session).add(row)
     return summary
-
-
-def _dataset_records(workspace: Workspace, revisions: Sequence[Revision], progress: Progress) -> Iterator[Record]:
-    clusters = near_duplicates([revision.pair.photo for revision in revisions])
-    for revision in revisions:
-        pair = revision.pair
-        made = load_reconstruction(revision, workspace.blobs)
-        origin = provenance(revision)
-        if pair.photo.sha256 in clusters:
-            origin["near_duplicate"] = clusters[pair.photo.sha256]
-        yield Record(pair.public_id, revision.number, load_photo(pair.photo, made, workspace.blobs), made, origin)
-        progress.done(pair.public_id, pair.photo.name)

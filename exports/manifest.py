@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,15 +13,16 @@ from exports.base import ExportError
 
 NAME = "manifest.json"
 TOOL = "hoi-annotate"
-VERSION = 1
+VERSION = 2
 
 
-def write(root: Path, header: Mapping[str, Any]) -> str:
-    """Write the manifest of all files now below `root`; returns the snapshot digest (sha256, hex).
+def write(root: Path, header: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """Write the manifest of a dataset; returns the snapshot digest (sha256, hex).
 
-    `header` is JSON-like and holds at least `format` and `samples` (a list of {id, pair_id, split, groups, ...}).
+    `header` is JSON-like and holds at least `format` and `samples` (a list of {id, pair_id, split, groups, ...});
+    `digests` has the sha256 of every file by its path.
     """
-    content = {**header, "tool": TOOL, "version": VERSION, "files": {p: file_digest(root / p) for p in _files(root)}}
+    content = {**header, "tool": TOOL, "version": VERSION, "files": dict(digests)}
     digest = snapshot_digest(content)
     text = json.dumps({**content, "digest": digest}, indent=1, sort_keys=True)  # ASCII: any name survives any locale
     (root / NAME).write_text(text + "\n", encoding="ascii")
@@ -41,8 +43,11 @@ def read(root: Path) -> dict[str, Any]:
     for key, kind in expected.items():
         if not isinstance(content.get(key), kind):
             raise ExportError(f"{root / NAME}: '{key}' is missing or not a {kind.__name__}")
-    if not all(isinstance(sample, dict) and {"id", "split", "groups"} <= set(sample) for sample in content["samples"]):
-        raise ExportError(f"{root / NAME}: 'samples' has an entry without id, split or groups")
+    for sample in content["samples"]:
+        if not isinstance(sample, dict) or not {"id", "split", "groups"} <= set(sample):
+            raise ExportError(f"{root / NAME}: 'samples' has an entry without id, split or groups")
+        if not re.fullmatch(r"[0-9]{8}", str(sample["id"])):
+            raise ExportError(f"{root / NAME}: 'samples' has the id '{str(sample['id'])[:20]}', not eight digits")
     return cast("dict[str, Any]", content)
 
 
@@ -59,7 +64,7 @@ def check(root: Path, content: Mapping[str, Any]) -> list[str]:
     found = []
     if snapshot_digest(content) != content["digest"]:
         found.append(f"{NAME}: does not match its own digest")
-    present = set(_files(root))
+    present = set(files(root))
     for path, digest in sorted(content["files"].items()):
         if path not in present:
             found.append(f"{path}: is missing")
@@ -80,6 +85,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(root: Path) -> list[str]:
+def files(root: Path) -> list[str]:
+    """Paths of all files below `root` but the manifest, sorted."""
     paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != NAME)

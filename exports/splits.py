@@ -11,9 +11,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exports.base import ExportError, Record
+from exports.base import DEFAULT_SPLIT, ExportError
 
-DEFAULT_SPLIT = "train=0.8,val=0.1,test=0.1"
 GROUP_KEYS = ("subject", "object_id", "near_duplicate")  # provenance keys, broadest first; "photo" comes last
 
 
@@ -34,10 +33,10 @@ def parse_split(text: str) -> dict[str, float]:
     return ratios
 
 
-def groups_of(record: Record) -> list[str]:
+def groups_of(photo_sha256: str, provenance: Mapping[str, Any]) -> list[str]:
     """The names of all groups a record belongs to, broadest first; the photo's is always among them."""
-    named = [f"{key}:{record.provenance[key]}" for key in GROUP_KEYS if record.provenance.get(key) not in (None, "")]
-    return [*named, f"photo:{record.photo.sha256}"]
+    named = [f"{key}:{provenance[key]}" for key in GROUP_KEYS if provenance.get(key) not in (None, "")]
+    return [*named, f"photo:{photo_sha256}"]
 
 
 def assign(groups: Sequence[Sequence[str]], ratios: Mapping[str, float], seed: int) -> list[str]:

@@ -13,6 +13,7 @@ import types
 import typing
 import zipfile
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,11 +40,7 @@ def decode(kind: type[T], data: bytes) -> T:
     """The inverse of `encode`: `kind` says which dataclass (or `list[...]`) the bytes hold."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         tree = json.loads(archive.read("tree.json"))
-        arrays = {
-            name[:-4]: np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-            for name in archive.namelist()
-            if name.endswith(".npy")
-        }
+        arrays = {name[:-4]: _array(archive.read(name)) for name in archive.namelist() if name.endswith(".npy")}
     return typing.cast(T, _build(kind, tree, arrays))
 
 
@@ -91,7 +88,7 @@ def _build(kind: Any, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _build(next((a for a in args if _fits(a, tree)), Any), tree, arrays)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(tree, dict):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: _build(hints[name], value, arrays) for name, value in tree.items()})
     if origin in (list, tuple) and isinstance(tree, list):
         inner = args[0] if args else Any
@@ -101,6 +98,28 @@ def _build(kind: Any, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         inner = args[1] if len(args) == 2 else Any
         return {k: _build(inner, v, arrays) for k, v in tree.items()}
     return tree
+
+
+def _array(npy: bytes) -> np.ndarray:
+    """A .npy file, as `encode` writes them: version 1, no objects."""
+    start = 10 + int.from_bytes(npy[8:10], "little")
+    shape, fortran, dtype = _header(npy[:start])
+    return np.frombuffer(npy, dtype, offset=start).reshape(shape, order="F" if fortran else "C").copy()
+
+
+@lru_cache(1024)
+def _header(npy: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype; numpy reads it by evaluating a string, and most files have one that was there before."""
+    file = io.BytesIO(npy)
+    if np.lib.format.read_magic(file) != (1, 0):  # type: ignore[no-untyped-call]
+        raise ValueError("not a .npy of version 1")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    return shape, fortran, dtype
+
+
+_hints = lru_cache(typing.get_type_hints)  # they are looked up by evaluating strings
 
 
 def _fits(kind: Any, tree: Any) -> bool:

@@ -16,10 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.errors import MissingWeights, PipelineError
+from pipeline.hand_model.mano_file import COMMAND, mano_path
 from pipeline.types import F64, I64, PARTS, HandPose, Part, Side
 
 ASSETS = Path(__file__).parent / "assets"
-OPEN_HAND = "open-hand"
+OPEN_HAND, MANO = "open-hand", "mano"
+HANDS = (OPEN_HAND, MANO)
 
 # MANO's joint order is wrist, index, middle, little, ring, thumb; OpenPose's is wrist, thumb .. little, base to
 # tip. The five tips are vertices, appended after the 16 joints in the order thumb .. little.
@@ -38,7 +41,8 @@ class HandModel(torch.nn.Module):  # type: ignore[misc]
                 str(path), ext="npz", is_rhand=side == "right", use_pca=False, flat_hand_mean=True, batch_size=1
             )
         data = np.load(path, allow_pickle=False)
-        self.name = name
+        self.name = name  # as `load_hand` knows it
+        self.path = path
         self.side: Side = side
         faces = np.asarray(data["f"], dtype=np.int64)
         self.faces_open: I64 = faces[:1538]
@@ -55,7 +59,7 @@ class HandModel(torch.nn.Module):  # type: ignore[misc]
 
     def on(self, device: torch.device) -> HandModel:
         """The same hand with its tensors on a device; this one when they are there already."""
-        return self if device == self._mano.v_template.device else _load(self.side, str(device))
+        return self if device == self._mano.v_template.device else _load(self.path, self.side, self.name, str(device))
 
     def zone_vertices(self, part: Part) -> I64:
         """Vertex ids of one contact zone: a finger's pad, or the palm."""
@@ -81,12 +85,26 @@ class HandModel(torch.nn.Module):  # type: ignore[misc]
         return cast("tuple[torch.Tensor, torch.Tensor]", super().__call__(*args, **kwargs))
 
 
-def load_hand(side: Side) -> HandModel:
-    """The open hand of one side on the CPU, loaded once per process."""
-    return _load(side, "cpu")
+def load_hand(side: Side, name: str = OPEN_HAND) -> HandModel:
+    """The hand of one side on the CPU, loaded once per process: the open hand, or the user's own MANO ('mano').
+
+    Raises MissingWeights with the command that adds MANO, PipelineError for a name that is none of `HANDS`.
+    """
+    return _load(hand_path(side, name), side, name, "cpu")
+
+
+def hand_path(side: Side, name: str) -> Path:
+    """The file of a hand model. Raises MissingWeights when it is not there, PipelineError for an unknown name."""
+    if name == OPEN_HAND:
+        return ASSETS / f"OPEN_HAND_{side.upper()}.npz"
+    if name != MANO:
+        raise PipelineError(f"unknown hand model '{name}'; known: {', '.join(HANDS)}")
+    path = mano_path(side)
+    if not path.is_file():
+        raise MissingWeights(f"hand model 'mano' has no {side} hand in {path.parent}; run: {COMMAND}")
+    return path
 
 
 @lru_cache(maxsize=8)
-def _load(side: Side, device: str) -> HandModel:
-    model = HandModel(ASSETS / f"OPEN_HAND_{side.upper()}.npz", side, OPEN_HAND)
-    return cast("HandModel", model.to(device))
+def _load(path: Path, side: Side, name: str, device: str) -> HandModel:
+    return cast("HandModel", HandModel(path, side, name).to(device))

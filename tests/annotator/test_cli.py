@@ -411,6 +411,15 @@ def test_what_cannot_be_done_is_1_and_one_line(
     assert words in result.stderr + result.stdout
 
 
+def test_export_lists_its_formats(tmp_path: Path) -> None:
+    formats = {entry["name"]: entry for entry in json.loads(hoi("export", "--format", "list", "--json").stdout)}
+    assert {"obman", "canonical", "coco", "gsdf", "ho3d", "dexycb", "bop", "freihand", "fiftyone"} <= set(formats)
+    assert formats["obman"]["options"]["camera"]["choices"] == ["refit", "exact"]
+    shown = hoi("export", "--format", "list").stdout
+    assert all(name in shown for name in formats)
+    assert "--option camera=refit" in shown
+
+
 def test_every_command_has_help_with_examples(inside: Path) -> None:
     commands = ["init", "ingest", "preannotate", "run", "list", "show", "status", "report", "review accept"]
     commands += ["review reject", "review fix", "export", "verify", "models list", "models pull", "models licences"]

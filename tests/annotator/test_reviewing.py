@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.records import jsonable, near_duplicates
+from annotator.datasets import clusters
+from annotator.records import jsonable
 from annotator.reviewing import fingerprint, merged, read_mask
 from db.models import Photo
 from pipeline.errors import BadEdit, EmptyMask
@@ -82,5 +83,6 @@ def test_near_duplicates_are_chained() -> None:
     photos = [
         Photo(sha256=name, perceptual_hash=None if bits is None else f"{bits:016x}") for name, bits in hashes.items()
     ]
-    assert near_duplicates(photos) == {"a": "a", "b": "a", "c": "a"}
-    assert near_duplicates([]) == {}
+    assert clusters(photos, 6) == {"a": "a", "b": "a", "c": "a"}
+    assert clusters(photos, 3) == {}
+    assert clusters([], 6) == {}

@@ -1,6 +1,7 @@
 """The use cases, on real rows and bytes, with a pipeline that answers at once."""
 
 import json
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -442,7 +443,11 @@ def test_only_what_was_accepted_is_exported(
     assert first.provenance["licence"] == "CC0-1.0"
     assert (first.provenance["verdict"], first.provenance["reviewer"]) == ("accept", "ann")
     assert first.provenance["near_duplicate"] == again.provenance["near_duplicate"]
-    assert first.photo.size == first.reconstruction.masks.hand.shape
+    assert first.same_picture == again.same_picture != ""
+    assert (other.same_picture, len(first.digest)) == ("", 64)
+    record = pickle.loads(pickle.dumps(first.load))()  # as it goes to a worker process
+    assert record.photo.size == record.reconstruction.masks.hand.shape
+    assert (record.pair_id, record.provenance) == (first.pair_id, first.provenance)
     assert first.pair_id.endswith("-0")
     assert "near_duplicate" not in other.provenance
     publish(licences=["CC0-1.0"])

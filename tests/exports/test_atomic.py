@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from exports import obman_mesh
+from exports import folder
 from exports.atomic import atomic_folder
 from exports.base import ExportError, Record, get_format
 from exports.verify import verify
@@ -29,7 +27,20 @@ def test_appears_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
-def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+def test_what_cannot_succeed_leaves_nothing(tmp_path: Path) -> None:
+    for error in (ExportError("no"), OSError(errno.ENOSPC, "full")):
+
+        def failing(error: Exception = error) -> None:
+            with atomic_folder(tmp_path / "out", never) as folder:
+                (folder / "a").write_text("a")
+                raise error
+
+        with pytest.raises(ExportError):
+            failing()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_leaves_what_was_done(tmp_path: Path) -> None:
     def interrupted() -> None:
         with atomic_folder(tmp_path / "out", never) as folder:
             (folder / "a").write_text("a")
@@ -37,7 +48,19 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(tmp_path / "out", never) as folder:
+        assert (folder / "a").read_text() == "a"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    with (
+        atomic_folder(tmp_path / "out", never),
+        pytest.raises(ExportError, match=r"another export is writing it"),
+        atomic_folder(tmp_path / "out", never),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_foreign_folders_and_files_are_refused(tmp_path: Path) -> None:
@@ -60,23 +83,8 @@ def test_an_empty_folder_or_an_own_export_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def _dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path: Path) -> None:
-    for name in (f".out.partial-{_dead_pid()}", f".out.partial-{os.getppid()}", ".out.partial-x", ".other.partial-1"):
-        (tmp_path / name).mkdir()
-    with atomic_folder(tmp_path / "out", never):
-        pass
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"out", f".out.partial-{os.getppid()}", ".out.partial-x", ".other.partial-1"}
-
-
 def test_an_export_lost_between_two_renames_comes_back(tmp_path: Path) -> None:
-    lost = tmp_path / f".out.replaced-{_dead_pid()}"
+    lost = tmp_path / ".out.replaced"
     lost.mkdir()
     (lost / "old").touch()
     with pytest.raises(ExportError, match="not empty"), atomic_folder(tmp_path / "out", never):
@@ -92,7 +100,7 @@ def test_disk_full_keeps_the_old_export(records: list[Record], tmp_path: Path, m
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(obman_mesh, "write", full)
+    monkeypatch.setattr(folder, "write_sample", full)
     with pytest.raises(ExportError, match="No space left on device"):
         obman.write(records, out)
     monkeypatch.undo()

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from synthetic_pairs import make_record
 
 from exports.base import UnsuitableRecord
-from exports.obman_camera import FOV_DEG, K_OBMAN, CameraMode, place
+from exports.obman.camera import FOV_DEG, K_OBMAN, CameraMode, put_before_camera
 from pipeline.geometry.camera import from_focal, project
 from pipeline.types import F64
 
@@ -32,7 +32,7 @@ def test_fov_is_obmans() -> None:
 def test_exact_has_no_residual(x: float, y: float, z: float, focal: float) -> None:
     hand, obj = _cloud((x, y, z))
     camera = from_focal(focal, 640, 480, "given")
-    placement = place(hand, obj, camera, "exact")
+    placement = put_before_camera(hand, obj, camera, "exact")
     assert max(placement.residual_px.values()) < 1e-6
     np.testing.assert_allclose(placement.transl, 0)
     np.testing.assert_allclose(placement.rotation @ placement.rotation.T, np.eye(3), atol=1e-12)
@@ -50,7 +50,7 @@ def test_exact_has_no_residual(x: float, y: float, z: float, focal: float) -> No
 def test_refit_is_rigid_and_its_residual_is_the_truth(x: float, y: float, z: float, focal: float) -> None:
     hand, obj = _cloud((x, y, z))
     camera = from_focal(focal, 640, 480, "given")
-    placement = place(hand, obj, camera, "refit")
+    placement = put_before_camera(hand, obj, camera, "refit")
     np.testing.assert_allclose(placement.rotation @ placement.rotation.T, np.eye(3), atol=1e-9)
     assert np.linalg.det(placement.rotation) > 0
     mapped = np.append(project(hand, camera.K), np.ones((200, 1)), 1) @ placement.homography.T
@@ -65,7 +65,7 @@ def test_refit_is_the_best_rigid_motion() -> None:
     """No small turn or shift brings the weighted projection closer to the crop."""
     hand, obj = _cloud((0.2, -0.1, 0.5))
     camera = from_focal(500.0, 640, 480, "given")
-    placement = place(hand, obj, camera, "refit")
+    placement = put_before_camera(hand, obj, camera, "refit")
     both = np.concatenate([hand, obj])
     mapped = np.append(project(both, camera.K), np.ones((400, 1)), 1) @ placement.homography.T
     target = mapped[:, :2] / mapped[:, 2:]
@@ -86,28 +86,28 @@ def test_refit_is_the_best_rigid_motion() -> None:
 def test_refit_of_a_photo_that_obman_could_have_taken_is_exact() -> None:
     """On the optical axis, with the pair as large as ObMan's camera would show it, nothing needs to bend."""
     hand, obj = _cloud((0, 0, 0.8))
-    placement = place(hand, obj, from_focal(1500.0, 4000, 3000, "exif"), "refit")
+    placement = put_before_camera(hand, obj, from_focal(1500.0, 4000, 3000, "exif"), "refit")
     assert max(placement.residual_px.values()) < 0.05
 
 
 @pytest.mark.parametrize("mode", ["refit", "exact"])
 def test_wide_pairs_are_flagged(mode: CameraMode) -> None:
     camera = from_focal(500.0, 640, 480, "given")
-    assert place(*_cloud((0, 0, 0.4)), camera, mode).wider_than_obman
-    assert not place(*_cloud((0, 0, 0.8)), camera, mode).wider_than_obman
+    assert put_before_camera(*_cloud((0, 0, 0.4)), camera, mode).wider_than_obman
+    assert not put_before_camera(*_cloud((0, 0, 0.8)), camera, mode).wider_than_obman
 
 
 @pytest.mark.parametrize("mode", ["refit", "exact"])
 def test_a_pair_behind_the_camera_is_refused(mode: CameraMode) -> None:
     with pytest.raises(UnsuitableRecord, match="behind"):
-        place(*_cloud((0, 0, 0.05)), from_focal(500.0, 640, 480, "given"), mode)
+        put_before_camera(*_cloud((0, 0, 0.05)), from_focal(500.0, 640, 480, "given"), mode)
 
 
 @pytest.mark.parametrize("mode", ["refit", "exact"])
 def test_picture_puts_a_pixel_where_the_homography_says(mode: CameraMode) -> None:
     record = make_record(0)
     reconstruction = record.reconstruction
-    placement = place(reconstruction.hand_verts, reconstruction.hand_joints, reconstruction.camera, mode)
+    placement = put_before_camera(reconstruction.hand_verts, reconstruction.hand_joints, reconstruction.camera, mode)
     photo = np.zeros((480, 640), np.uint8)
     x, y = 380, 210
     photo[y - 4 : y + 5, x - 4 : x + 5] = 255

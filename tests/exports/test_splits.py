@@ -54,9 +54,13 @@ def test_new_photos_of_a_subject_join_it() -> None:
 
 def test_groups_of_a_record(records: list[Record]) -> None:
     record = records[0]
-    assert groups_of(record) == [f"photo:{record.photo.sha256}"]
+    assert groups_of(record.photo.sha256, record.provenance) == [f"photo:{record.photo.sha256}"]
     known = replace(record, provenance={"subject": "anna", "object_id": 7, "near_duplicate": ""})
-    assert groups_of(known) == ["subject:anna", "object_id:7", f"photo:{record.photo.sha256}"]
+    assert groups_of(known.photo.sha256, known.provenance) == [
+        "subject:anna",
+        "object_id:7",
+        f"photo:{record.photo.sha256}",
+    ]
 
 
 def test_parse() -> None:

@@ -38,7 +38,7 @@ def _redigest(export: Path) -> None:
     """Make the manifest agree with the files again, so that only the content can give a change away."""
     content = json.loads((export / manifest.NAME).read_text())
     header = {key: value for key, value in content.items() if key not in ("files", "digest")}
-    manifest.write(export, header)
+    manifest.write(export, header, {path: manifest.file_digest(export / path) for path in manifest.files(export)})
 
 
 def _name(export: Path, path: Path) -> str:

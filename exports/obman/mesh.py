@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import cv2
@@ -77,20 +76,16 @@ def normalise(mesh: Mesh) -> NormalisedObject:
     return NormalisedObject(single, small, uv, uv_faces, mesh.texture, centre, diagonal, sample_id)
 
 
-def write(obj: NormalisedObject, folder: Path) -> None:
-    """Write the `models` folder of one object; nothing to do when it is there (same name, same content)."""
-    if folder.exists():
-        return
-    folder.mkdir(parents=True)
-    (folder / "model_normalized.obj").write_text(_obj_text(obj), encoding="ascii")
-    (folder / "model_normalized.mtl").write_text(
-        "newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n", encoding="ascii"
-    )
+def files(obj: NormalisedObject) -> dict[str, bytes]:
+    """The `models` folder of one object."""
     _, png = cv2.imencode(".png", np.ascontiguousarray(obj.texture[..., ::-1]))
-    (folder / "texture.png").write_bytes(png.tobytes())
-    mesh = {"vertices": obj.vertices, "faces": obj.faces}
-    (folder / "model_normalized.pkl").write_bytes(numpy_pickle.dumps(mesh))
-    (folder / "surface_points.pkl").write_bytes(numpy_pickle.dumps(sample_surface(obj, SURFACE_POINTS)))
+    return {
+        "model_normalized.obj": _obj_text(obj).encode("ascii"),
+        "model_normalized.mtl": b"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n",
+        "texture.png": png.tobytes(),
+        "model_normalized.pkl": numpy_pickle.dumps({"vertices": obj.vertices, "faces": obj.faces}),
+        "surface_points.pkl": numpy_pickle.dumps(sample_surface(obj, SURFACE_POINTS)),
+    }
 
 
 def sample_surface(obj: NormalisedObject, count: int) -> NDArray[np.float32]:
@@ -99,11 +94,10 @@ def sample_surface(obj: NormalisedObject, count: int) -> NDArray[np.float32]:
     vertices = obj.vertices.astype(np.float64)
     area = _face_areas(vertices, obj.faces)
     picked = vertices[obj.faces[rng.choice(len(area), count, p=area / area.sum())]]
-    u, v = rng.random((2, count, 1))
-    flip = u + v > 1
-    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
-    points = picked[:, 0] + u * (picked[:, 1] - picked[:, 0]) + v * (picked[:, 2] - picked[:, 0])
-    return np.asarray(points, dtype=np.float32)
+    share = rng.random((count, 2))
+    share = np.where(share.sum(1, keepdims=True) > 1, 1 - share, share)
+    weight = np.column_stack([1 - share.sum(1), share])
+    return np.asarray(np.einsum("nk,nkd->nd", weight, picked), dtype=np.float32)
 
 
 def _weld(vertices: F64) -> tuple[F64, I64]:

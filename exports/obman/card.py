@@ -1,31 +1,13 @@
-"""The README.md of an ObMan export: what is in it, whose it is, how to load it."""
+"""What the README.md of an ObMan export says of ObMan: how to load it, what its keys mean."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from exports.obman_camera import FOV_DEG
-from exports.obman_layout import SPLITS
+from exports.obman.camera import FOV_DEG
 
-_HEAD = """# Hand-object pairs in ObMan's layout
-
-{count} pairs, reconstructed from photographs by hoi-annotate and accepted by a reviewer or a rule (`verdict` in each
-sample). Not part of ObMan, and not made by its authors.
-
-| | |
-| --- | --- |
-"""
-
-_BODY = """
-## Rights
-The photographs keep the licences they came with (table above); `unknown` means that nobody said, and that you must
-find out before you share or train on them. `source` and `licence` of every sample are in its meta and in
-`manifest.json`. Hand models named `open-hand` hold no MANO data. With a user's own MANO, MANO's licence applies to
-vertices and parameters.
-
-## Loading
+_BODY = """## Loading
 With a checkout of https://github.com/hassony2/obman as the working directory:
 
     from obman.obman import ObMan
@@ -56,51 +38,15 @@ With a checkout of https://github.com/hassony2/obman as the working directory:
 - `hoi_annotate` holds the truth in the photo's own camera: K, hand parameters, object pose, homography photo ->
   picture, rigid transform photo -> ObMan, residual in pixels, field of view, metrics, verdict, provenance, groups.
 
-## Checking
-    hoi-annotate verify ROOT
-
-`manifest.json` has a sha256 for every file and one for the whole snapshot. Splits are hashed by group (photo, subject,
-object, near-duplicate), seeded, and stay when data is added.
 """
 
 
 def text(header: Mapping[str, Any]) -> str:
-    """The card, from what the manifest will say: its options, samples and skipped records."""
-    samples, options = header["samples"], header["options"]
-    rows = {
-        "camera": _camera(options["camera"], samples),
-        "splits": ", ".join(f"{name} {sum(s['split'] == name for s in samples)}" for name in SPLITS),
-        "split rule": ", ".join(f"{name} {share:g}" for name, share in options["split"].items())
-        + f"; seed {options['seed']}",
-        "photographs": str(len({sample["photo"] for sample in samples})),
-        **{
-            title: _counts(sample[key] for sample in samples)
-            for title, key in (
-                ("hands", "side"),
-                ("hand model", "hand_model"),
-                ("recipe", "recipe"),
-                ("licence", "licence"),
-                ("source", "source"),
-            )
-        },
-        "left out": f"{len(header['skipped'])} (reasons in manifest.json)",
-    }
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items())
-    return _HEAD.format(count=len(samples)) + table + "\n" + _BODY
-
-
-def _camera(mode: str, samples: list[dict[str, Any]]) -> str:
+    """ObMan's part of the card."""
+    samples, mode = header["samples"], header["options"]["camera"]
     wide = sum(sample["wider_than_obman"] for sample in samples)
-    note = f"{mode}; {wide} pairs wider than ObMan's {FOV_DEG:.2f} degrees (flagged)"
+    note = f"Camera {mode}; {wide} pairs are wider than ObMan's {FOV_DEG:.2f} degrees (flagged)"
     if mode == "refit" and samples:
         residuals = sorted(sample["residual_px"] for sample in samples)
         note += f"; median residual {residuals[len(residuals) // 2]:.2f} px, worst {residuals[-1]:.2f} px"
-    return note
-
-
-def _counts(values: Any) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(Counter(values).items())) or "none"
-
-
-def _cell(value: str) -> str:
-    return value.replace("|", "\\|").replace("\n", " ")
+    return f"Not part of ObMan, and not made by its authors. {note}.\n\n{_BODY}"

@@ -12,11 +12,11 @@ import numpy as np
 
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
-from exports.obman_camera import SIZE, TO_OPENGL
-from exports.obman_layers import CHANNELS, decode_depth, encode_depth, render
-from exports.obman_layout import KINDS, MODEL_FILES, SHAPENET_ROOT, SPLITS, sample_path
-from exports.obman_mesh import MAX_VERTICES
-from exports.obman_meta import (
+from exports.obman.camera import SIZE, TO_OPENGL
+from exports.obman.layers import CHANNELS, decode_depth, encode_depth, render
+from exports.obman.layout import KINDS, MODEL_FILES, SHAPENET_ROOT, SPLITS, sample_path
+from exports.obman.mesh import MAX_VERTICES
+from exports.obman.meta import (
     ARRAYS,
     FLOATS,
     MODEL_TOLERANCE,
@@ -27,6 +27,7 @@ from exports.obman_meta import (
     pose_from_own,
     project_opengl,
 )
+from pipeline.errors import PipelineError
 from pipeline.hand_model import HandModel, load_hand
 from pipeline.types import U8
 
@@ -59,8 +60,8 @@ def _layout(out: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sample(out: Path, sample: Mapping[str, Any]) -> list[str]:
-    paths = {kind: sample_path(out, sample["split"], kind, sample["id"]) for kind in KINDS}
-    names = {kind: path.relative_to(out).as_posix() for kind, path in paths.items()}
+    names = {kind: sample_path(sample["split"], kind, sample["id"]) for kind in KINDS}
+    paths = {kind: out / name for kind, name in names.items()}
     images: dict[str, U8] = {}
     found = []
     for kind in (kind for kind in KINDS if kind != "meta"):
@@ -78,7 +79,10 @@ def _sample(out: Path, sample: Mapping[str, Any]) -> list[str]:
     found += [f"{names['meta']}: {problem}" for problem in shape_problems]
     if shape_problems:
         return found  # what follows computes with the values
-    model = load_hand(meta["side"])
+    try:
+        model = load_hand(meta["side"], str(meta[OWN_KEY].get("hand_model")))
+    except PipelineError as error:
+        return [*found, f"{names['meta']}: {error}"]
     found += [f"{names['meta']}: {problem}" for problem in _hand(meta, model)]
     found += [f"{names['meta']}: {problem}" for problem in _transform(meta)]
     found += [f"{names['meta']}: {problem}" for problem in _own(meta, model, sample)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 SPLITS = ("train", "val", "test")
 KINDS = {"rgb": "jpg", "rgb_hand": "jpg", "rgb_obj": "jpg", "segm": "png", "depth": "png", "meta": "pkl"}
 SHAPENET_ROOT = "ShapeNetCore.v2"
@@ -16,6 +14,6 @@ MODEL_FILES = (
 )
 
 
-def sample_path(root: Path, split: str, kind: str, sample_id: str) -> Path:
-    """The file of one kind of one sample."""
-    return root / split / kind / f"{sample_id}.{KINDS[kind]}"
+def sample_path(split: str, kind: str, sample_id: str) -> str:
+    """The file of one kind of one sample, below the root."""
+    return f"{split}/{kind}/{sample_id}.{KINDS[kind]}"

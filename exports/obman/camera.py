@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from exports.base import ExportError, UnsuitableRecord
+from exports.base import UnsuitableRecord
 from pipeline.geometry.camera import project, rays
 from pipeline.types import F64, U8, Camera
 
@@ -30,9 +30,11 @@ TO_OPENGL: F64 = np.diag([1.0, -1.0, -1.0])  # OpenCV camera <-> ObMan's (x righ
 FOV_DEG = 2 * math.degrees(math.atan(SIZE / 2 / K_OBMAN[0, 0]))  # 29.86
 CROP_MARGINS = (1.15, 2.0)  # side of the crop over the extent of the pair: least, most
 DECIMALS = 9  # kept of radians and metres
-GAUSS_NEWTON_STEPS = 8  # from the start given here, four reach the last digit of a float32
+FITTED = 600  # vertices of each that the fit looks at, about
+GAUSS_NEWTON_STEPS = 6  # from the start given here, four reach the last digit of a float32
 
 CameraMode = Literal["refit", "exact"]
+MODES: tuple[CameraMode, ...] = get_args(CameraMode)
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,7 @@ class Placement:
         return _warp(image, self.homography)
 
 
-def parse_mode(text: str) -> CameraMode:
-    """'refit' or 'exact'; raises ExportError for anything else."""
-    for mode in get_args(CameraMode):
-        if text == mode:
-            return mode  # type: ignore[no-any-return]
-    raise ExportError(f"camera '{text}': is neither refit nor exact")
-
-
-def place(hand: F64, obj: F64, camera: Camera, mode: CameraMode) -> Placement:
+def put_before_camera(hand: F64, obj: F64, camera: Camera, mode: CameraMode) -> Placement:
     """Bring a pair before ObMan's camera. hand (N, 3) and obj (M, 3): vertices, metres, photo camera.
 
     Raises UnsuitableRecord when part of the pair is not in front of the photo's camera.
@@ -148,10 +142,11 @@ def _fit(hand: F64, obj: F64, camera: Camera, homography: F64, turn: F64) -> tup
 
     Gauss-Newton; hand and object weigh the same.
     """
+    centre = np.concatenate([hand, obj]).mean(0)
+    hand, obj = hand[:: 1 + len(hand) // FITTED], obj[:: 1 + len(obj) // FITTED]
     points = np.concatenate([hand, obj])
     target = _apply(homography, project(points, camera.K))
     weight = np.repeat([1 / math.sqrt(len(hand)), 1 / math.sqrt(len(obj))], [len(hand), len(obj)])
-    centre = points.mean(0)
     gaze = rays(target.mean(0), K_OBMAN)  # where the crop shows the pair
     rotation = _shortest_arc(gaze).T @ turn
     at = gaze * float(np.linalg.norm(centre)) * K_OBMAN[0, 0] / (homography[0, 0] * camera.focal)
@@ -161,21 +156,23 @@ def _fit(hand: F64, obj: F64, camera: Camera, homography: F64, turn: F64) -> tup
         if moved[:, 2].min() <= 1e-3:
             raise UnsuitableRecord("the pair is too close to the camera to be refitted under ObMan's")
         error = (project(moved, K_OBMAN) - target) * weight[:, None]
-        step = np.linalg.lstsq(_jacobian(about, moved, weight), -error.ravel(), rcond=None)[0]
+        jacobian = _jacobian(about, moved, weight)
+        step = -np.linalg.solve(jacobian.T @ jacobian, jacobian.T @ error.T.ravel())
         rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
         at = at + step[3:]
     return rotation, at
 
 
 def _jacobian(about: F64, moved: F64, weight: F64) -> F64:
-    """(2 N, 6) derivative of the weighted pixels by a turn about the centre (rad) and a shift (metres)."""
+    """(2 N, 6) derivative of the weighted pixels, all u before all v, by a turn about the centre (rad), a shift (m)."""
     x, y, z = moved.T
-    pixel = np.zeros((len(moved), 2, 3))
-    pixel[:, 0, 0] = pixel[:, 1, 1] = 1 / z
-    pixel[:, 0, 2], pixel[:, 1, 2] = -x / z**2, -y / z**2
-    pixel *= K_OBMAN[0, 0] * weight[:, None, None]
-    turn = np.cross(np.eye(3)[None], about[:, None])  # (N, 3, 3): row i is the velocity when turning about axis i
-    return np.asarray(np.concatenate([pixel @ turn.transpose(0, 2, 1), pixel], -1).reshape(-1, 6))
+    ax, ay, az = about.T
+    across = K_OBMAN[0, 0] * weight / z  # of u by x, of v by y
+    along_u, along_v = -across * x / z, -across * y / z  # of u and v by z
+    none = np.zeros_like(z)
+    by_u = (along_u * ay, across * az - along_u * ax, -across * ay, across, none, along_u)
+    by_v = (along_v * ay - across * az, -along_v * ax, across * ax, none, across, along_v)
+    return np.concatenate([np.stack(by_u, 1), np.stack(by_v, 1)])
 
 
 def _apply(homography: F64, pixels: F64) -> F64:
@@ -190,9 +187,25 @@ def _warp(image: U8, homography: F64) -> U8:
     box = np.array([[x, y], [x + 1, y], [x, y + 1]])
     mapped = _apply(homography, box)
     scale = math.sqrt(abs(np.linalg.det(mapped[1:] - mapped[0])))
+    corner = (0, 0)
     if scale < 1:
         sigma = 0.5 * math.sqrt(1 / scale**2 - 1) + 1e-3
+        image, corner = _seen(image, homography, margin=math.ceil(4 * sigma) + 2)
         image = cast(U8, cv2.GaussianBlur(image, (0, 0), sigma))
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    matrix = np.linalg.inv(shift) @ homography @ shift
+    cut = np.array([[1, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
+    matrix = np.linalg.inv(shift) @ homography @ cut @ shift
     return np.asarray(cv2.warpPerspective(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _seen(image: U8, homography: F64, margin: int) -> tuple[U8, tuple[int, int]]:
+    """The part of the picture that ObMan's camera sees, with a margin, and where (x, y) that part begins."""
+    square = np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], dtype=np.float64)
+    back = np.concatenate([square, np.ones((4, 1))], 1) @ np.linalg.inv(homography).T
+    height, width = image.shape[:2]
+    if back[:, 2].min() <= 0:  # part of the square looks behind the photo's camera
+        return image, (0, 0)
+    corners = back[:, :2] / back[:, 2:]
+    x0, y0 = np.clip(np.floor(corners.min(0)) - margin, 0, [width - 1, height - 1]).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(0)) + margin, [x0 + 1, y0 + 1], [width, height]).astype(int)
+    return image[y0:y1, x0:x1], (int(x0), int(y0))

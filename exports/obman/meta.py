@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from exports.base import Record, UnsuitableRecord
-from exports.obman_camera import K_OBMAN, TO_OPENGL, Placement
-from exports.obman_layers import CHANNELS
-from exports.obman_mesh import NormalisedObject
+from exports.obman.camera import K_OBMAN, TO_OPENGL, Placement
+from exports.obman.layers import CHANNELS
+from exports.obman.mesh import NormalisedObject
 from exports.splits import groups_of
 from pipeline.geometry.camera import project
 from pipeline.hand_model import HandModel
@@ -87,7 +87,7 @@ def own_meta(record: Record, model: HandModel, placement: Placement) -> dict[str
         "photo": {"name": record.photo.name, "sha256": record.photo.sha256, "size": list(record.photo.size)},
         "verdict": record.provenance.get("verdict"),
         "provenance": record.provenance,
-        "groups": groups_of(record),
+        "groups": groups_of(record.photo.sha256, record.provenance),
         "metrics": reconstruction.metrics,
         "hand_model": model.name,
         "tip_ids": model.tip_ids,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from exports.base import UnsuitableRecord
-from exports.obman_camera import K_OBMAN, SIZE
+from exports.obman.camera import K_OBMAN, SIZE
 from pipeline.geometry.raster import depth_layers
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, I64, U8
@@ -39,19 +40,19 @@ def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]
     hand_hit = depth_layers(hand, model.faces, K_OBMAN, SIZE, SIZE, k=1)
     obj_hit = depth_layers(obj, obj_faces, K_OBMAN, SIZE, SIZE, k=1)
     hand_z, obj_z = hand_hit.depth[..., 0], obj_hit.depth[..., 0]
-    depth = np.stack([np.minimum(hand_z, obj_z), hand_z, obj_z], -1)
+    depth = cv2.merge([np.minimum(hand_z, obj_z), hand_z, obj_z])
     for name, z in (("hand", hand_z), ("object", obj_z)):
         if not np.isfinite(z).any():
             raise UnsuitableRecord(f"the {name} is outside ObMan's picture")
 
     fingers = _finger_faces(model)[hand_hit.face[..., 0]]
-    hand_part = np.where(fingers, FINGERS_ID[model.side], HAND_ID[model.side])
-    hand_part = np.where(np.isfinite(hand_z), hand_part, 0)
-    obj_part = np.where(np.isfinite(obj_z), OBJECT_ID, 0)
+    hand_part = np.where(fingers, np.uint8(FINGERS_ID[model.side]), np.uint8(HAND_ID[model.side]))
+    hand_part = np.where(np.isfinite(hand_z), hand_part, np.uint8(0))
+    obj_part = np.where(np.isfinite(obj_z), np.uint8(OBJECT_ID), np.uint8(0))
     in_front = hand_z < obj_z
-    segm = np.stack([np.where(in_front, hand_part, obj_part), hand_part, obj_part], -1).astype(np.uint8)
+    segm = cv2.merge([np.where(in_front, hand_part, obj_part), hand_part, obj_part])
     visible = (segm[..., 0] == OBJECT_ID).sum() / (obj_part > 0).sum()
-    return Layers(segm, depth, float(visible))
+    return Layers(np.asarray(segm, np.uint8), np.asarray(depth), float(visible))
 
 
 def encode_depth(depth: F64) -> tuple[U8, dict[str, float]]:

@@ -1,0 +1,1 @@
+"""BOP: object poses as the benchmark for 6D pose estimation has them."""

@@ -1,0 +1,1 @@
+"""Everything a workspace knows of its pairs: WebDataset shards, parquet, GLB."""

@@ -1,0 +1,1 @@
+"""COCO: instances with masks, and the keypoints of hands."""

@@ -1,0 +1,1 @@
+"""DexYCB: hand and object poses, one still a sequence."""

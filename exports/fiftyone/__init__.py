@@ -1,0 +1,1 @@
+"""FiftyOne: a FiftyOneDataset with masks, keypoints and 3D scenes."""

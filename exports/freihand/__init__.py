@@ -1,0 +1,1 @@
+"""FreiHAND: hand pose and shape from cropped photographs."""

@@ -1,0 +1,1 @@
+"""gSDF and AlignSDF: signed distances of hand and object."""

@@ -1,0 +1,102 @@
+"""Which hand model a record is in, and how it is put into another one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from exports.base import ExportError, Record, UnsuitableRecord
+from pipeline.errors import PipelineError
+from pipeline.types import Reconstruction, Side
+
+if TYPE_CHECKING:
+    from pipeline.hand_model import HandModel
+
+WORST_MEDIAN_MM = 5.0  # a refit that leaves more than this between the two skins has not found the hand
+
+
+def hand_of(record: Record, side: Side | None = None) -> HandModel:
+    """The model that the record's hand is in, of its side or the given one.
+
+    Raises UnsuitableRecord with what to do when that model is not here.
+    """
+    made = record.reconstruction
+    return _load(side or made.hand.side, made.estimate.model, f"made with hand model '{made.estimate.model}': ")
+
+
+def hand_here(side: Side, name: Any) -> HandModel | None:
+    """The hand model that an export names, if this machine has it."""
+    from pipeline.hand_model import load_hand
+
+    try:
+        return load_hand(side, str(name))
+    except PipelineError:
+        return None
+
+
+def require(name: str) -> None:
+    """Raises ExportError, with the command that adds it, for a hand model that hands cannot be put into here.
+
+    A model of the right hand is enough: left hands are then left out one by one, or mirrored.
+    """
+    from pipeline.hand_model.model import hand_path
+
+    try:
+        hand_path("right", name)
+    except PipelineError as error:
+        raise ExportError(str(error)) from error
+
+
+def in_hand_model(record: Record, name: str) -> Record:
+    """The record with its hand in the named model; as it is when it is in that model already.
+
+    Verts, joints, parameters (the estimate's too) and contact distances are the new model's. What was measured or
+    said of the pair (metrics, touching parts) stays what it was. Raises UnsuitableRecord.
+    """
+    made = record.reconstruction
+    if made.estimate.model == name:
+        return record
+    from pipeline.hand_model.refit import refit
+
+    side = made.hand.side
+    hint = "" if side == "right" else "; --mirror-left makes right hands of left ones"
+    model = _load(side, name, hint=hint)
+    try:
+        pose, residuals = refit(made.hand_verts, made.hand_joints, side, model)
+    except PipelineError as error:
+        raise UnsuitableRecord(f"refitting its hand to '{name}': {error}") from error
+    if residuals["median_mm"] > WORST_MEDIAN_MM:
+        raise UnsuitableRecord(f"refitting its hand to '{name}' leaves the skin {residuals['median_mm']:.1f} mm off")
+    verts, joints = model.posed(pose)
+    refitted = replace(
+        made,
+        hand=pose,
+        hand_verts=verts,
+        hand_joints=joints,
+        estimate=replace(made.estimate, model=name, pose=pose),
+        contacts=replace(made.contacts, distance=_distance(made, verts)),
+    )
+    note: dict[str, Any] = {"from": made.estimate.model, "to": name, **residuals}
+    return replace(record, reconstruction=refitted, provenance={**record.provenance, "refit": note})
+
+
+def _load(side: Side, name: str, before: str = "", hint: str = "") -> HandModel:
+    from pipeline.hand_model import load_hand
+
+    try:
+        return load_hand(side, name)
+    except PipelineError as error:
+        raise UnsuitableRecord(f"{before}{error}{hint}") from error
+
+
+def _distance(made: Reconstruction, verts: np.ndarray) -> np.ndarray:
+    """(778,) metres, as `Contacts.distance`."""
+    from pipeline.geometry.sdf import SignedDistance
+
+    mesh = made.object.mesh
+    try:
+        return cast(np.ndarray, SignedDistance(made.object_pose.place(mesh.vertices), mesh.faces).query(verts)[0])
+    except PipelineError as error:
+        raise UnsuitableRecord(f"its object: {error}") from error

@@ -1,0 +1,123 @@
+"""One pair before the 640 x 480 camera of HO-3D's and DexYCB's readers: checked, cut out, rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from exports.base import ExportError, Record, UnsuitableRecord
+from exports.hands import hand_of
+from exports.ho3d.model import Model, model_of
+from exports.ho3d.view import HEIGHT, WIDTH, View, look_at
+from exports.splits import groups_of
+from pipeline.geometry.camera import project
+from pipeline.geometry.raster import depth_map
+from pipeline.hand_model import HandModel
+from pipeline.types import F64, U8, Mask
+
+MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
+JPEG_SETTINGS = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
+# One filter for all rows: libpng's choice of the best one takes four times as long as the rest.
+PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What both formats write of a pair. Metres, OpenCV camera; it is the photo's, only K is another."""
+
+    record: Record
+    hand: HandModel
+    model: Model
+    view: View
+    layers: Layers
+
+    @property
+    def image(self) -> U8:
+        """(480, 640, 3) RGB."""
+        return self.view.picture(self.record.photo.image)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is seen of hand and object, rendered from the reconstruction."""
+
+    depth: F64  # (480, 640) metres along z, the nearer of both; 0 where neither is
+    hand: Mask  # (480, 640) where the hand is in front
+    object: Mask  # (480, 640) where the object is
+
+
+def stage(record: Record) -> Scene:
+    """Raises UnsuitableRecord when hand, object or photo do not fit."""
+    made = record.reconstruction
+    hand = hand_of(record)
+    verts, joints = hand.posed(made.hand)
+    gap = max(np.abs(verts - made.hand_verts).max(), np.abs(joints - made.hand_joints).max())
+    if not gap <= MODEL_TOLERANCE:
+        raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
+    model = model_of(record)
+    placed = model.placed
+    view = look_at(np.concatenate([made.hand_verts, placed]), made.camera)
+    return Scene(record, hand, model, view, render(view.K, made.hand_verts, hand, placed, model.faces))
+
+
+def render(K: F64, hand_verts: F64, hand: HandModel, placed: F64, faces: NDArray[np.integer]) -> Layers:
+    """hand_verts (778, 3) and placed (V, 3): metres, OpenCV camera. K: pixel (0.5, 0.5) is the first one's centre."""
+    hand_z, object_z = _depth(hand_verts, hand.faces, K), _depth(placed, faces, K)
+    nearest = np.minimum(hand_z, object_z)
+    seen = np.isfinite(nearest)
+    in_front = hand_z < object_z
+    return Layers(np.where(seen, nearest, 0.0), seen & in_front, seen & ~in_front)
+
+
+def _depth(verts: F64, faces: NDArray[np.integer], K: F64) -> F64:
+    """(480, 640) metres, inf on the background. Only the part of the picture that the mesh can cover is rendered."""
+    depth = np.full((HEIGHT, WIDTH), np.inf)
+    pixels = project(verts, K)
+    x0, y0 = np.clip(np.floor(pixels.min(0)), 0, (WIDTH, HEIGHT)).astype(int)
+    x1, y1 = np.clip(np.ceil(pixels.max(0)), 0, (WIDTH, HEIGHT)).astype(int)
+    if x0 < x1 and y0 < y1:
+        part = K.copy()
+        part[:2, 2] -= (x0, y0)
+        depth[y0:y1, x0:x1] = depth_map(verts, faces, part, y1 - y0, x1 - x0)
+    return depth
+
+
+def encode(suffix: str, picture: NDArray[np.integer]) -> bytes:
+    """A picture as OpenCV takes it (BGR) -> '.png' or '.jpg'."""
+    settings = JPEG_SETTINGS if suffix == ".jpg" else PNG_SETTINGS
+    ok, data = cv2.imencode(suffix, np.ascontiguousarray(picture), settings)
+    if not ok:
+        raise ExportError(f"cv2 could not encode a {suffix} picture")
+    return bytes(data.tobytes())
+
+
+def own_truth(scene: Scene) -> dict[str, object]:
+    """What the public sets have no key for: photo, camera and parameters as they were, provenance."""
+    record, made = scene.record, scene.record.reconstruction
+    return {
+        "version": 1,
+        "pair_id": record.pair_id,
+        "revision": record.revision,
+        "photo": {"name": record.photo.name, "sha256": record.photo.sha256, "size": list(record.photo.size)},
+        "verdict": record.provenance.get("verdict"),
+        "provenance": record.provenance,
+        "groups": groups_of(record.photo.sha256, record.provenance),
+        "metrics": made.metrics,
+        "side": made.hand.side,
+        "hand_model": scene.hand.name,
+        "tip_ids": scene.hand.tip_ids.tolist(),
+        "K": made.camera.K.tolist(),
+        "camera_source": made.camera.source,
+        "window": [scene.view.x, scene.view.y, 4 * scene.view.unit, 3 * scene.view.unit],
+        "object_in_photo": {
+            "rotation": made.object_pose.rotation.tolist(),
+            "transl": made.object_pose.transl.tolist(),
+            "scale": float(made.object_pose.scale),
+        },
+    }

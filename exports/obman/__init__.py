@@ -1,0 +1,1 @@
+"""ObMan, as hassony2/obman and obman_train read it."""

@@ -1,0 +1,170 @@
+"""The way of every export: repetitions, options, workers, interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from synthetic_pairs import make_record
+
+from exports import manifest
+from exports.base import Entry, ExportError, ExportInterrupted, Record, get_format
+from exports.verify import verify
+
+PAIRS = 44  # enough for workers to start
+
+
+def some_entries(count: int = PAIRS) -> list[Entry]:
+    """Entries of a few different records, as a database would give them: nothing is loaded yet."""
+    return [
+        Entry(f"pair-{i}", 2, f"{i:064x}", {}, partial(make_record, i % 4, pair_id=f"pair-{i}"), digest=f"{i}")
+        for i in range(count)
+    ]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert get_format("obman").write(some_entries(), out).count == PAIRS
+    return out
+
+
+def test_any_number_of_processes_gives_the_same_bytes(uninterrupted: Path, tmp_path: Path) -> None:
+    said: list[tuple[str, str | None]] = []
+    get_format("obman").write(
+        some_entries(), tmp_path / "out", jobs=2, progress=lambda pair, reason: said.append((pair, reason))
+    )
+    assert contents(tmp_path / "out") == contents(uninterrupted)
+    assert sorted(said) == sorted((f"pair-{i}", None) for i in range(PAIRS))
+
+
+_EXPORT = """
+import sys
+from pathlib import Path
+from test_writing import some_entries
+from exports.base import get_format
+if __name__ == "__main__":
+    get_format("obman").write(some_entries(), Path(sys.argv[1]), progress=lambda pair, reason: print(pair, flush=True))
+"""
+
+
+@pytest.mark.parametrize("after", [1, 25])
+def test_kill_and_rerun_gives_the_bytes_of_an_uninterrupted_run(
+    after: int, uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    script = tmp_path / "export.py"
+    script.write_text(_EXPORT)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    process = subprocess.Popen(
+        [sys.executable, script, out], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert process.stdout is not None
+    for _ in range(after):
+        assert process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    damaged = sorted((tmp_path / ".out.partial").rglob("meta/*.pkl"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])  # as after a crash of the machine: such a sample is made again
+
+    loaded = []
+    entries = [
+        Entry(e.pair_id, e.revision, e.photo_sha256, e.provenance, partial(_noted, e, loaded), digest=e.digest)
+        for e in some_entries()
+    ]
+    get_format("obman").write(entries, out)
+    assert 0 < len(loaded) <= PAIRS - after + 2
+    assert contents(out) == contents(uninterrupted)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "export.py"}
+
+
+def _noted(entry: Entry, loaded: list[str]) -> Record:
+    loaded.append(entry.pair_id)
+    return entry.load()
+
+
+def test_another_content_starts_anew(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stop = 3
+
+    def interrupt(pair: str, _: str | None) -> None:
+        if pair == f"pair-{stop}":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_format("obman").write(some_entries(), out, progress=interrupt, camera="exact")
+    assert len(list((tmp_path / ".out.partial" / ".journal").glob("0*.json"))) <= stop + 1
+    get_format("obman").write(some_entries(), out)
+    assert contents(out) == contents(uninterrupted)
+
+
+def _die(number: int) -> Record:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+    return make_record(number)
+
+
+def test_a_killed_worker_is_one_line_and_what_is_done_stays(uninterrupted: Path, tmp_path: Path) -> None:
+    entries = some_entries()
+    last = entries[-1]
+    entries[-1] = Entry(last.pair_id, 2, last.photo_sha256, {}, partial(_die, 0), digest=last.digest)
+    with pytest.raises(ExportInterrupted, match="goes on from here"):
+        get_format("obman").write(entries, tmp_path / "out", jobs=2)
+    assert len(list((tmp_path / ".out.partial" / ".journal").iterdir())) > PAIRS / 2
+    get_format("obman").write(some_entries(), tmp_path / "out", jobs=2)
+    assert contents(tmp_path / "out") == contents(uninterrupted)
+
+
+def test_a_picture_is_there_once(records: list[Record], tmp_path: Path) -> None:
+    entries = [Entry.of(record) for record in records]
+    again = Entry("again", 2, "f" * 64, {}, entries[0].load, same_picture="a")
+    first = Entry(entries[0].pair_id, 2, entries[0].photo_sha256, {}, entries[0].load, same_picture="a")
+    summary = get_format("obman").write([first, again, *entries[1:]], tmp_path / "drop")
+    assert summary.skipped == [("again", f"its photo shows the same picture as that of {first.pair_id}")]
+    assert summary.count == len(records)
+    assert verify(tmp_path / "drop") == []
+
+    grouped = [
+        Entry(e.pair_id, 2, e.photo_sha256, {"near_duplicate": "a"}, e.load, same_picture="a") for e in (first, again)
+    ]
+    summary = get_format("obman").write(grouped, tmp_path / "keep", duplicates="keep", split="train=0.5,val=0.5")
+    assert summary.count == 2
+    assert len({sample["split"] for sample in manifest.read(tmp_path / "keep")["samples"]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"camera": "pinhole"}, r"camera 'pinhole': is none of refit, exact"),
+        ({"lens": "wide"}, r"'lens' is no option of format obman; its options: camera"),
+        ({"split": "train=0.5,dev=0.5"}, r"readers of obman know train, val, test, not dev"),
+        ({"duplicates": "maybe"}, r"neither drop nor keep"),
+    ],
+)
+def test_wrong_settings_are_one_line_and_write_nothing(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=said):
+        get_format("obman").write(some_entries(1), tmp_path / "out", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_full_in_a_worker_is_one_line(tmp_path: Path) -> None:
+    entries = some_entries()
+    entries[7] = Entry("pair-7", 2, "7" * 64, {}, partial(_full, 7), digest="7")
+    with pytest.raises(ExportError, match=r"cannot be written .*No space left.*; nothing was changed"):
+        get_format("obman").write(entries, tmp_path / "out", jobs=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _full(_: int) -> Record:
+    raise OSError(28, "No space left on device")
