@@ -16,10 +16,15 @@ With HF `datasets`, offline (decodes pictures to PIL, GLB to trimesh scenes, arr
 
 With `webdataset`, for training:
 
-    import webdataset
-    pairs = webdataset.WebDataset("ROOT/{shards}", shardshuffle=False).decode("pil")
+    import io, numpy, PIL.Image, webdataset
+
+    def depth(key, data):  # before "pil", which makes every picture 8 bit and so cuts depth off at 255
+        return numpy.array(PIL.Image.open(io.BytesIO(data))) if key.endswith("depth.png") else None
+
+    pairs = webdataset.WebDataset("ROOT/{shards}", shardshuffle=False).decode(depth, "pil")
     for pair in pairs:
         verts = pair["hand_verts.npy"]  # (778, 3) float32, metres, OpenCV camera
+        metres = pair["depth.png"] * pair["json"]["depth_unit"]  # 0: nothing there
 
 As a table, with any reader of parquet, or with the GLBs in `datasets`:
 
@@ -39,7 +44,7 @@ centre of the first one; rotations are axis-angle unless they are 3 x 3.
 | `json` | ids, verdict, licence, groups; camera K; hand parameters; object pose: X_camera = scale R X + transl |
 | `details.txt` | JSON text: provenance, metrics, diagnostics, first estimate of the hand, prior of the object |
 | `photo.{pictures}`, `completion.{pictures}` | the photograph; the same with the hand painted out of the object |
-| `hand_mask.png` `object_mask.png` `arm_mask.png` | what is visible (0 and 255) |
+| `hand_mask.png` `object_mask.png` `arm_mask.png` | what is visible (1 bit) |
 | `amodal_mask.png` | the object's whole silhouette |
 | `contact_front.png` `contact_back.png` | where the hand hides the object; where the object hides the hand |
 | `depth.png` | 16 bit, `depth_unit` metres per step, 0: nothing; rendered from `pair.glb`, not measured |

@@ -2,7 +2,7 @@
 
 Record -> members -> piece of a tar;  all pieces of a split -> shards, table
 
-See canonical_layout for the files, canonical_sample for what is in them, canonical_read for the way back.
+See `layout` for the files, `sample` for what is in them, `read` for the way back.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def _jpeg(bgr: NDArray[np.uint8], quality: int) -> bytes:
 
 
 def _png(picture: NDArray[Any]) -> bytes:
-    return _encoded(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _encoded(".png", picture, [])  # a compression level would make cv2 try every filter on every row
 
 
 def _encoded(suffix: str, picture: NDArray[Any], settings: list[int]) -> bytes:
@@ -225,7 +225,7 @@ def _encoded(suffix: str, picture: NDArray[Any], settings: list[int]) -> bytes:
 def _mask(mask: Mask, camera: Camera) -> bytes:
     if mask.shape != (camera.height, camera.width):
         raise UnsuitableRecord(f"a mask is {mask.shape[1]}x{mask.shape[0]}, not {camera.width}x{camera.height}")
-    return _png(mask.astype(np.uint8) * 255)
+    return _encoded(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
 
 
 def _npy(name: str, array: F64) -> bytes:

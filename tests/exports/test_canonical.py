@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from synthetic_pairs import make_record
 
 from exports import manifest
 from exports.base import ExportError, Record, get_format
 from exports.canonical import read, tar
+from exports.canonical.sample import depth_of
 from exports.verify import verify
 from pipeline.codec import encode
+from pipeline.hand_model import load_hand
 from pipeline.types import Reconstruction
 
 SPLIT: dict[str, Any] = {"split": "train=0.6,val=0.4", "seed": 2}  # some in each
@@ -85,7 +88,8 @@ def _through_float32(made: Reconstruction) -> Reconstruction:
 
 
 def test_datasets_loads_the_folder(root: Path, pairs: list[Record], tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the datasets package")
+    import datasets
+
     loaded = datasets.load_dataset(str(root), cache_dir=str(tmp_path))
     assert {name: len(part) for name, part in loaded.items()} == {
         split: sum(sample["split"] == split for sample in manifest.read(root)["samples"]) for split in ("train", "val")
@@ -102,20 +106,32 @@ def test_datasets_loads_the_folder(root: Path, pairs: list[Record], tmp_path: Pa
 
 
 def test_webdataset_reads_the_shards(root: Path, pairs: list[Record]) -> None:
-    webdataset = pytest.importorskip("webdataset", reason="needs the webdataset package")
+    import webdataset
+
     by_pair = {pair.pair_id: pair.reconstruction for pair in pairs}
     shards = [str(path) for path in sorted(root.glob("*.tar"))]
     seen = []
-    for sample in webdataset.WebDataset(shards, shardshuffle=False).decode("pil"):
+
+    def depth(key: str, data: bytes) -> np.ndarray | None:  # as the card has it
+        return np.array(PIL.Image.open(io.BytesIO(data))) if key.endswith("depth.png") else None
+
+    for sample in webdataset.WebDataset(shards, shardshuffle=False).decode(depth, "pil"):
         made = by_pair[sample["json"]["pair_id"]]
         seen.append(sample["json"]["pair_id"])
         np.testing.assert_array_equal(sample["hand_joints.npy"], made.hand_joints)
         assert ((np.asarray(sample["amodal_mask.png"])[..., 0] > 0) == made.completion.amodal_mask).all()
+        mesh, hand = made.object.mesh, load_hand(made.hand.side)
+        z = depth_of(made.hand_verts, hand, made.object_pose.place(mesh.vertices), mesh.faces, made.camera)
+        there = sample["depth.png"] * sample["json"]["depth_unit"]
+        assert ((there > 0) == np.isfinite(z)).mean() > 0.999
+        both = (there > 0) & np.isfinite(z)
+        assert np.quantile(np.abs(there - z)[both], 0.99) <= 1e-4
     assert sorted(seen) == sorted(by_pair)
 
 
 def test_table_finds_a_sample_in_its_shard(root: Path, pairs: list[Record]) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     rows = [row for path in sorted(root.glob("glb/*/metadata.parquet")) for row in parquet.read_table(path).to_pylist()]
     assert sorted(row["pair_id"] for row in rows) == sorted(pair.pair_id for pair in pairs)
     for row in rows:
@@ -129,7 +145,8 @@ def test_table_finds_a_sample_in_its_shard(root: Path, pairs: list[Record]) -> N
 
 
 def test_trimesh_reads_the_pair_in_the_camera(root: Path, pairs: list[Record]) -> None:
-    trimesh = pytest.importorskip("trimesh")
+    import trimesh
+
     ids = _by_pair(root)
     for pair in pairs:
         made = pair.reconstruction

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mlcroissant
 import pytest
 from synthetic_pairs import make_record
 
 from exports import croissant
 from exports.base import BUILT_IN, Record, get_format
-
-mlcroissant = pytest.importorskip("mlcroissant", reason="needs the mlcroissant package")
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))

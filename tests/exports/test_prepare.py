@@ -8,21 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from synthetic_pairs import box_mesh, make_record
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import fake_mano
 
 from exports import manifest
-from exports.base import ExportError, Record, get_format
-from exports.mirror import mirrored
+from exports.base import ExportError, Record, UnsuitableRecord, get_format
+from exports.mirror import MIRROR, mirrored
 from exports.prepare import Preparation
 from exports.verify import verify
 from pipeline.geometry.camera import project
 from pipeline.geometry.raster import depth_map
 from pipeline.hand_model import load_hand, mano_file
 from pipeline.hand_model.refit import refit
-from pipeline.types import HandPose
+from pipeline.types import HandPose, ViewPrior
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,61 @@ def test_a_record_in_a_model_that_is_not_here_is_left_out(
     assert pair == "elsewhere"
     assert "made with hand model 'mano'" in reason
     assert "models add-mano" in reason
+
+
+def test_everything_that_has_a_left_and_a_right_is_mirrored() -> None:
+    """Off-centre camera with skew, visible contacts, a prior of its own: nothing may keep its handedness."""
+    record = make_record(2, "left", mesh=box_mesh())
+    made = record.reconstruction
+    K = made.camera.K + np.array([[0, 3.0, 41.0], [0, 0, -17.0], [0, 0, 0]])
+    rng = np.random.default_rng(0)
+    marks = [rng.random(made.masks.hand.shape) < 0.5 for _ in range(3)]
+    starts = Rotation.random(4, random_state=1).as_matrix()
+    prior = ViewPrior(made.object_pose.rotation, np.array([0.3, 0.2, 9.0]), starts, 0.5)
+    before = replace(
+        made,
+        camera=replace(made.camera, K=K),
+        masks=replace(made.masks, arm=marks[0]),
+        contacts=replace(made.contacts, front=marks[1], back=marks[2]),
+        object=replace(made.object, prior=prior),
+    )
+    after = mirrored(replace(record, reconstruction=before)).reconstruction
+    width = made.camera.width
+
+    seen, shown = ((m.hand_joints / m.hand_joints[:, 2:]) @ m.camera.K.T for m in (before, after))
+    np.testing.assert_allclose(shown[:, 0], width - seen[:, 0], atol=1e-9)
+    np.testing.assert_allclose(shown[:, 1], seen[:, 1], atol=1e-9)
+    np.testing.assert_allclose(after.estimate.keypoints[:, 0], width - before.estimate.keypoints[:, 0])
+    np.testing.assert_allclose(after.estimate.keypoints[:, 1], before.estimate.keypoints[:, 1])
+    assert after.estimate.pose.side == "right"
+    pictures = ((after.masks.arm, marks[0]), (after.contacts.front, marks[1]), (after.contacts.back, marks[2]))
+    for now, was in (*pictures, (after.completion.image, before.completion.image)):
+        assert (now == was[:, ::-1]).all()
+    for now, was in zip(
+        (after.object.prior.rotation, *after.object.prior.starts), (prior.rotation, *starts), strict=True
+    ):
+        np.testing.assert_allclose(after.object.mesh.vertices @ now.T, before.object.mesh.vertices @ was.T * MIRROR)
+        assert np.linalg.det(now) == pytest.approx(1)
+    np.testing.assert_allclose(after.object.prior.transl, prior.transl * MIRROR)
+    assert (after.object.mesh.uv == before.object.mesh.uv).all()
+    assert (np.sort(after.object.mesh.faces, 1) == np.sort(before.object.mesh.faces, 1)).all()
+
+
+def test_a_left_hand_in_mano_is_mirrored_to_mano(mano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MANO's two hands have their middle fingertip under different numbers."""
+    monkeypatch.setenv("HOI_CACHE", str(mano))
+    left = Preparation(hand_model="mano")(make_record(4, "left"))
+    right = Preparation(mirror_left=True)(left)
+    assert load_hand("left", "mano").tip_ids[2] != load_hand("right", "mano").tip_ids[2]
+    verts, joints = load_hand("right", "mano").posed(right.reconstruction.hand)
+    np.testing.assert_allclose(verts, right.reconstruction.hand_verts, atol=2e-6)
+    np.testing.assert_allclose(joints, right.reconstruction.hand_joints, atol=2e-6)
+    assert right.reconstruction.estimate.model == "mano"
+    assert right.provenance["refit"] == left.provenance["refit"]
+
+
+def test_two_hands_that_are_no_mirror_images_are_left_out() -> None:
+    record = make_record(4, "left")
+    made = replace(record.reconstruction, hand_verts=record.reconstruction.hand_verts + np.array([0, 0.002, 0]))
+    with pytest.raises(UnsuitableRecord, match=r"2\.00 mm from its mirror image"):
+        mirrored(replace(record, reconstruction=made))
