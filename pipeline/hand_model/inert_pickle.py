@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 
 NUMBER = re.compile(r"[biuf][1248]")  # dtypes of arrays that are taken
+LARGEST_MATRIX = 10**7  # elements; MANO's has 12 thousand
 DEEPEST = 8  # holders inside holders; a chumpy selection of a chumpy array is 2
 
 
@@ -119,8 +120,11 @@ class _Foreign(_Holder):
     """An object of chumpy or scipy; a class of its own per kind is made for each file."""
 
 
-class InertUnpickler(pickle.Unpickler):
-    """A pickle in the old or new protocols, strings of Python 2 as latin-1, every object a holder."""
+class InertUnpickler(pickle._Unpickler):
+    """A pickle in the old or new protocols, strings of Python 2 as latin-1, every object a holder.
+
+    The reader in Python, not the one in C, which sets aside whatever room a file says that it needs.
+    """
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
@@ -164,8 +168,8 @@ def plain_array(value: Any, depth: int = 0) -> NDArray:
             return _filled(value.args[1], value.args[0], (), "C")
         if isinstance(value, _Foreign):
             return _foreign(value.kind, dict(value.state), depth)
-        if isinstance(value, int | float | list | tuple):
-            return np.asarray(value, dtype=np.float64)
+        if isinstance(value, list | tuple) and all(isinstance(number, int | float) for number in value):
+            return np.array(value, dtype=np.float64)
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise UnsafePickle(f"a {type(value).__name__.strip('_').lower()} in it is broken ({error})") from error
     raise UnsafePickle(f"a {type(value).__name__.strip('_').lower()} where an array should be")
@@ -205,13 +209,13 @@ def _foreign(kind: str, state: dict[str, Any], depth: int) -> NDArray:
 
 
 def _dense(kind: str, size: NDArray, starts: NDArray, indices: NDArray, data: NDArray) -> NDArray:
-    rows, columns = (int(n) for n in size)
-    if rows * columns > 10**7:
+    rows, columns = (int(n) for n in _whole(size))
+    if not 0 <= rows * columns <= LARGEST_MATRIX:
         raise ValueError("its matrix is too large")
-    across = np.repeat(np.arange(len(starts) - 1), np.diff(_whole(starts)))  # the column (csr: row) of every entry
-    along = _whole(indices)
-    if not len(across) == len(along) == len(data) or min(along.min(initial=0), across.min(initial=0)) < 0:
+    along, counts = _whole(indices), np.diff(_whole(starts))
+    if not len(along) == len(data) == counts.sum() or min(along.min(initial=0), counts.min(initial=0)) < 0:
         raise ValueError("its entries do not fit together")
+    across = np.repeat(np.arange(len(counts)), counts)  # the column (csr: row) of every entry
     dense = np.zeros((rows, columns))
     np.add.at(dense, (along, across) if kind == "csc" else (across, along), data)
     return dense

@@ -19,10 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import fake_mano
 
 from annotator.cli import app
-from pipeline.errors import MissingWeights
+from pipeline.errors import MissingWeights, PipelineError
 from pipeline.hand_model import load_hand, mano_file
-from pipeline.hand_model.mano_layout import BadManoFile
+from pipeline.hand_model.inert_pickle import UnsafePickle, read_pickle
+from pipeline.hand_model.mano_layout import BadManoFile, read_mano
 from pipeline.hand_model.model import ASSETS
+from pipeline.hand_model.skin_labels import label_skin
+from pipeline.hand_model.wrist import close_wrist
 from pipeline.types import HandPose, Side
 
 
@@ -75,6 +78,44 @@ def test_labels_are_those_of_the_same_skin(published: Path) -> None:
         here, there = verts[mano.zone == part].mean(0), other[own.zone == part].mean(0)
         assert np.linalg.norm(here - there) < 0.012
     assert (np.bincount(mano.zone) > 5).all()
+
+
+def test_labels_and_wrist_of_the_open_hand_are_those_it_comes_with() -> None:
+    data = np.load(ASSETS / "OPEN_HAND_RIGHT.npz")
+    verts, weights = data["v_template"].astype(float), data["weights"].astype(float)
+    faces, joints = data["f"].astype(np.int64), data["J_regressor"].astype(float) @ verts
+    labels = label_skin(verts, faces, weights, joints, data["tip_ids"])
+    for name, found in labels._asdict().items():
+        np.testing.assert_array_equal(found, data[name], err_msg=name)
+    closed = close_wrist(verts, faces[:1538])
+    assert (closed[:1538] == faces[:1538]).all()
+    assert closed.shape == (1552, 3)
+    assert _volume(verts, closed) == pytest.approx(_volume(verts, faces), rel=1e-3)
+    with pytest.raises(PipelineError, match="no single border"):
+        close_wrist(verts, faces)
+    with pytest.raises(PipelineError, match="no single border"):
+        close_wrist(verts, faces[1:1538])
+    with pytest.raises(PipelineError, match="same way"):
+        close_wrist(verts, np.concatenate([faces[:1537], faces[1537:1538, ::-1]]))
+
+
+def _volume(verts: np.ndarray, faces: np.ndarray) -> float:
+    a, b, c = verts[faces].transpose(1, 0, 2)
+    return float((a * np.cross(b, c)).sum() / 6)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_every_protocol_of_python_2(protocol: int) -> None:
+    side, layout = read_mano(fake_mano.dumps(fake_mano.published("right"), protocol))
+    assert side == "right"
+    np.testing.assert_allclose(layout["shapedirs"], fake_mano.arrays("right")["shapedirs"], atol=1e-8)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_file_that_somebody_saved_again_without_chumpy(protocol: int) -> None:
+    side, layout = read_mano(pickle.dumps(fake_mano.arrays("left"), protocol))
+    assert side == "left"
+    np.testing.assert_allclose(layout["posedirs"], fake_mano.arrays("left")["posedirs"], atol=1e-8)
 
 
 def test_a_left_file_alone_needs_the_right_one(published: Path) -> None:
@@ -141,6 +182,50 @@ def test_attacks_are_refused_and_run_nothing(name: str, protocol: int, tmp_path:
     assert not (cache / "mano").exists()
 
 
+GLOBAL_NDARRAY, STATE = b"cnumpy\nndarray\n", b"}U\x07__new__K\x01s"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02" + GLOBAL_NDARRAY + STATE + b"b.",  # gives the holder's class new attributes
+        b"\x80\x02" + GLOBAL_NDARRAY + b"N" + STATE + b"\x86b.",  # the same by way of slots
+        b"\x80\x02cnumpy\nndarray.__class__\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__init__\x93.",
+        b"\x80\x02cscipy.sparse._csc.os\nsystem\n.",
+        b"\x80\x02cchumpy.ch;os\nsystem\n.",
+        b"\x80\x02U\x04name" + b"Q.",  # a persistent id
+        b"\x80\x02\x82\x01.",  # an extension of copyreg
+        b"\x80\x02}r\xff\xff\xff\x7f(",  # room for two thousand million memos
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00a.",  # a bytearray of a terabyte
+    ],
+)
+def test_pickles_made_by_hand_are_refused_and_change_nothing(content: bytes) -> None:
+    from pipeline.hand_model import inert_pickle
+
+    classes = [c for c in vars(inert_pickle).values() if isinstance(c, type)]
+    before = [dict(vars(c)) for c in classes]
+    with pytest.raises(UnsafePickle):
+        read_pickle(content)
+    assert [dict(vars(c)) for c in classes] == before
+
+
+def _sparse(**changes: Any) -> bytes:
+    regressor = fake_mano.published("right")["J_regressor"]
+    regressor.__dict__.update(changes)
+    return fake_mano.dumps({**fake_mano.published("right"), "J_regressor": regressor})
+
+
+def _scaled(factor: float) -> dict[str, Any]:
+    hand = fake_mano.published("right")
+    return {**hand, "v_template": hand["v_template"] * factor}
+
+
+def _renumbered() -> dict[str, Any]:
+    hand = fake_mano.published("right")
+    return {**hand, "weights": hand["weights"][::-1].copy()}
+
+
 def _without(key: str) -> dict[str, Any]:
     return {name: value for name, value in fake_mano.published("right").items() if name != key}
 
@@ -158,6 +243,12 @@ def _without(key: str) -> dict[str, Any]:
             lambda: fake_mano.dumps({**fake_mano.published("right"), "v_template": np.full((778, 3), np.nan)}),
             "not finite",
         ),
+        (lambda: fake_mano.dumps({**fake_mano.published("right"), "weights": ["x"] * 3}), "list where an array"),
+        (lambda: fake_mano.dumps({**fake_mano.published("right"), "weights": np.array([{}])}), "no plain number"),
+        (lambda: _sparse(_shape=(2**40, 2**40)), "too large"),
+        (lambda: _sparse(indptr=np.array([0, 2**40])), "do not fit together"),
+        (lambda: fake_mano.dumps(_scaled(1000)), "no length in metres"),
+        (lambda: fake_mano.dumps(_renumbered()), "not in MANO's order"),
     ],
 )
 def test_other_files_are_one_clear_line(change: Callable[[], bytes], said: str, tmp_path: Path) -> None:
