@@ -34,7 +34,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(workspace: Workspace, on: socket.socket, say: Callable[[str], None], ready: Callable[[], None]) -> None:
     """Server and review loop, until SIGINT or SIGTERM. `ready` is called when it answers."""
-    loop = ReviewLoop(workspace, say)
+    # While the server goes down, Label Studio cannot reach it, which is no trouble to tell of.
+    loop = ReviewLoop(workspace, lambda line: None if server.should_exit else say(line))
     app = create_app(
         workspace,
         task_url=lambda pair: task_url(workspace, pair),

@@ -108,13 +108,14 @@ def test_a_deleted_project_and_serve(bench: Bench, ann: Person) -> None:
     bench.push()
     with bench.serving(), bench.worker():
         ann.submit(bench.task(f"{done}@1"), "fix", choice("touching", "thumb", "index"))
-        until(lambda: bench.status(done) == ("in_review", 2), "the revision did not come back")
+        until(lambda: bench.said == [f"back to the reviewers: {done}@2"], "the revision did not come back")
+        assert bench.status(done) == ("in_review", 2)
         bench.client.projects.delete(id=bench.project().external_id)
         until(lambda: not bench.states(), "the project is still known")
         assert set(bench.push()) == {f"{done}@2", f"{waiting}@1"}
         ann.submit(bench.task(f"{done}@2"), "accept")
         until(lambda: bench.status(done) == ("accepted", 2), "the review was not read")
-    assert bench.said == [f"back to the reviewers: {done}@2"]
+        assert bench.said == [f"back to the reviewers: {done}@2"]
 
 
 def test_text_that_json_can_say_and_postgresql_cannot_keep(bench: Bench, ann: Person) -> None:
