@@ -14,6 +14,7 @@ from pipeline.types import Reconstruction, Side
 if TYPE_CHECKING:
     from pipeline.hand_model import HandModel
 
+MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
 WORST_MEDIAN_MM = 5.0  # a refit that leaves more than this between the two skins has not found the hand
 
 
@@ -24,6 +25,22 @@ def hand_of(record: Record, side: Side | None = None) -> HandModel:
     """
     made = record.reconstruction
     return _load(side or made.hand.side, made.estimate.model, f"made with hand model '{made.estimate.model}': ")
+
+
+def checked_hand(record: Record) -> HandModel:
+    """`hand_of`, if its parameters give the record's hand. Raises UnsuitableRecord."""
+    model = hand_of(record)
+    check_hand(record, model)
+    return model
+
+
+def check_hand(record: Record, model: HandModel) -> None:
+    """Raises UnsuitableRecord when the record's vertices and joints are not those of its parameters."""
+    made = record.reconstruction
+    verts, joints = model.posed(made.hand)
+    gap = max(np.abs(verts - made.hand_verts).max(), np.abs(joints - made.hand_joints).max())
+    if not gap <= MODEL_TOLERANCE:
+        raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
 
 
 def hand_here(side: Side, name: Any) -> HandModel | None:

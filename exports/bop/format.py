@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from exports.base import ExportError, Format, Option, Place, Record, Sample, UnsuitableRecord
+from exports import pictures
+from exports.base import Format, Option, Place, Record, Sample, UnsuitableRecord
 from exports.bop import card as bop_card
 from exports.bop import model as bop_model
 from exports.bop.check import check_bop
@@ -27,12 +28,12 @@ from exports.bop.numbers import number_all
 from exports.bop.view import view
 from exports.folder import Folder
 from exports.hands import hand_of
+from exports.pictures import png
 from pipeline.types import HandPose
 
 DECIMALS = 9  # of a rotation's entries and of radians
 MM_DECIMALS = 6  # of millimetres
 JPEG_SETTINGS = [cv2.IMWRITE_JPEG_QUALITY, 95]
-PNG_SETTINGS: list[int] = []  # cv2's own are the fastest: where a level is named it tries every filter on every row
 
 
 class BopFormat(Format):
@@ -117,8 +118,4 @@ def _json(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _encode(suffix: str, picture: np.ndarray) -> bytes:
-    settings = PNG_SETTINGS if suffix == ".png" else JPEG_SETTINGS
-    ok, data = cv2.imencode(suffix, np.ascontiguousarray(picture), settings)
-    if not ok:
-        raise ExportError(f"cv2 could not encode a {suffix} picture")
-    return bytes(data.tobytes())
+    return png(picture) if suffix == ".png" else pictures.encode(".jpg", picture, JPEG_SETTINGS)

@@ -11,12 +11,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from exports.base import UnsuitableRecord
 from exports.gsdf.obj import vertex_normals
+from exports.pictures import png
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import checked, first_at_place
 from pipeline.types import F64, I64, U8, Mesh, ObjectPose
@@ -83,8 +83,7 @@ def named(ply: bytes, texture: str) -> bytes:
 
 def texture_png(model: Model) -> bytes:
     """The texture as a picture."""
-    _, png = cv2.imencode(".png", np.ascontiguousarray(model.texture[..., ::-1]))
-    return bytes(png.tobytes())
+    return png(model.texture[..., ::-1])
 
 
 def info(vertices: F64) -> dict[str, Any]:

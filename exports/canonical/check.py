@@ -14,8 +14,9 @@ from exports import glb
 from exports.base import Place, Record, UnsuitableRecord
 from exports.canonical import read, tar
 from exports.canonical.layout import ARRAYS, MASKS, PICTURES, glb_name, members, shard_name, table_name
-from exports.canonical.sample import depth_of, details, facts, posed_model
+from exports.canonical.sample import depth_of, details, facts
 from exports.canonical.table import COLUMNS, row
+from exports.hands import checked_hand
 
 MAX_WRONG_PIXELS = 1e-3  # share of a re-rendered depth picture that may differ (another CPU rounds another way)
 BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, UnicodeDecodeError)
@@ -130,7 +131,7 @@ def _agrees(record: Record, found: dict[str, bytes], sample: Mapping[str, Any]) 
     for name, value in told.items():
         if sample[name] != value:
             yield f"json: {name} is {value!r}, in the manifest {sample[name]!r}"
-    model = posed_model(made)
+    model = checked_hand(record)
     parts = {part.name: part for part in glb.decode(found["pair.glb"])}
     hand, thing = parts["hand"], parts["object"]
     if not np.array_equal(hand.vertices, made.hand_verts.astype(np.float32)):

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exports import glb
-from exports.base import ExportError, Place, Record, UnsuitableRecord
+from exports.base import Place, Record, UnsuitableRecord
 from exports.canonical.layout import ARRAYS, DEPTH_UNITS, VERSION, members
+from exports.hands import checked_hand
+from exports.pictures import encode, jpeg, png
 from exports.splits import groups_of
-from pipeline.errors import PipelineError
 from pipeline.geometry.raster import depth_map
-from pipeline.hand_model import HandModel, load_hand
+from pipeline.hand_model import HandModel
 from pipeline.types import F64, PARTS, U8, Camera, HandPose, Mask, Reconstruction
 
 PARAMETERS = ("global_orient", "hand_pose", "betas", "transl")
 WORDS = ("verdict", "licence", "source", "subject", "recipe", "class_id", "object_id")  # provenance that all have
-MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
 SKIN = (0.68, 0.42, 0.32)  # linear RGB of the hand in pair.glb
 JPEG_QUALITY, PAIR_TEXTURE_QUALITY = 95, 90
 
@@ -39,7 +39,7 @@ def contents(record: Record, place: Place, pictures: str) -> tuple[dict[str, byt
     `pictures`: jpg or png. Raises UnsuitableRecord when the record contradicts itself or cannot be written.
     """
     made = record.reconstruction
-    model = posed_model(made)
+    model = checked_hand(record)
     thing, pair = _meshes(made, model)
     units, depth = _depth(pair, model, made)
     told = facts(record, place, units)
@@ -49,7 +49,7 @@ def contents(record: Record, place: Place, pictures: str) -> tuple[dict[str, byt
         f"photo.{pictures}": _picture(record.photo.image, pictures),
         f"completion.{pictures}": _picture(made.completion.image, pictures),
         **{f"{name}.png": _mask(mask, made.camera) for name, mask in masks_of(made).items()},
-        "depth.png": _png(depth),
+        "depth.png": png(depth),
         **{f"{name}.npy": _npy(name, array) for name, array in arrays_of(made).items()},
         "object.glb": glb.encode([thing]),
         "pair.glb": glb.encode(pair),
@@ -166,19 +166,6 @@ def encode_depth(z: F64) -> tuple[float, NDArray[np.uint16]]:
     return fitting[0], steps
 
 
-def posed_model(made: Reconstruction) -> HandModel:
-    """The hand model of a record, whose parameters give the record's vertices. Raises UnsuitableRecord."""
-    try:
-        model = load_hand(made.hand.side, made.estimate.model)
-    except PipelineError as error:
-        raise UnsuitableRecord(str(error)) from error
-    verts, joints = model.posed(made.hand)
-    gap = max(np.abs(verts - made.hand_verts).max(), np.abs(joints - made.hand_joints).max())
-    if not gap <= MODEL_TOLERANCE:
-        raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
-    return model
-
-
 def _meshes(made: Reconstruction, model: HandModel) -> tuple[glb.Part, list[glb.Part]]:
     """The object in its own frame with its lossless texture, and the pair in the camera's."""
     mesh, pose = made.object.mesh, made.object_pose
@@ -187,9 +174,9 @@ def _meshes(made: Reconstruction, model: HandModel) -> tuple[glb.Part, list[glb.
         raise UnsuitableRecord("the object's mesh has no faces or is not finite")
     texture = np.ascontiguousarray(mesh.texture[..., ::-1])
     raw = mesh.vertices.astype(np.float32)
-    thing = glb.Part("object", raw, faces, uv, _png(texture), float(pose.scale))
+    thing = glb.Part("object", raw, faces, uv, png(texture), float(pose.scale))
     placed = pose.place(raw.astype(np.float64)).astype(np.float32)
-    small = _jpeg(texture, PAIR_TEXTURE_QUALITY)
+    small = jpeg(texture, PAIR_TEXTURE_QUALITY)
     hand = glb.Part("hand", made.hand_verts.astype(np.float32), model.faces, color=SKIN)
     return thing, [hand, glb.Part("object", placed, faces, uv, small)]
 
@@ -202,30 +189,13 @@ def _depth(pair: list[glb.Part], model: HandModel, made: Reconstruction) -> tupl
 
 def _picture(image: U8, kind: str) -> bytes:
     bgr = np.ascontiguousarray(image[..., ::-1])
-    return _png(bgr) if kind == "png" else _jpeg(bgr, JPEG_QUALITY)
-
-
-def _jpeg(bgr: NDArray[np.uint8], quality: int) -> bytes:
-    """With colours as sharp as brightness."""
-    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    return _encoded(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
-
-
-def _png(picture: NDArray[Any]) -> bytes:
-    return _encoded(".png", picture, [])  # a compression level would make cv2 try every filter on every row
-
-
-def _encoded(suffix: str, picture: NDArray[Any], settings: list[int]) -> bytes:
-    ok, data = cv2.imencode(suffix, picture, settings)
-    if not ok:
-        raise ExportError(f"cv2 could not encode a {suffix} picture")
-    return bytes(data.tobytes())
+    return png(bgr) if kind == "png" else jpeg(bgr, JPEG_QUALITY)
 
 
 def _mask(mask: Mask, camera: Camera) -> bytes:
     if mask.shape != (camera.height, camera.width):
         raise UnsuitableRecord(f"a mask is {mask.shape[1]}x{mask.shape[0]}, not {camera.width}x{camera.height}")
-    return _encoded(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    return encode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
 
 
 def _npy(name: str, array: F64) -> bytes:

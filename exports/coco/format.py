@@ -33,8 +33,10 @@ from exports.coco.layout import (
     annotation_path,
     image_path,
 )
-from exports.coco.record import encode_jpeg, model_of, provenance_of
+from exports.coco.record import provenance_of
 from exports.folder import Folder
+from exports.hands import checked_hand
+from exports.pictures import jpeg
 from pipeline.types import Mask
 
 DECIMALS = 6  # of metres and of K
@@ -50,9 +52,9 @@ class CocoFormat(Format):
 
     def sample(self, record: Record, place: Place, options: Mapping[str, Any]) -> Sample:
         """The photo, and a row with its image and two annotations, which get their image's id in `finish`."""
-        jpeg = encode_jpeg(record.photo.image)
+        photo = jpeg(record.photo.image[..., ::-1])
         # the photo's sha256 is of the file it came from; what is written may be mirrored or of another working size
-        file_name = f"{record.photo.sha256[:16]}-{hashlib.sha256(jpeg).hexdigest()[:16]}.jpg"
+        file_name = f"{record.photo.sha256[:16]}-{hashlib.sha256(photo).hexdigest()[:16]}.jpg"
         height, width = record.photo.size
         image = {
             "file_name": file_name,
@@ -62,7 +64,7 @@ class CocoFormat(Format):
             "photo": {"name": record.photo.name, "sha256": record.photo.sha256},
         }
         row = {"image": image, "annotations": _annotations(record, place)}
-        return Sample({image_path(place.split, file_name): jpeg}, {"file_name": file_name}, row)
+        return Sample({image_path(place.split, file_name): photo}, {"file_name": file_name}, row)
 
     def finish(self, folder: Folder, options: Mapping[str, Any]) -> None:
         """The annotation files, piece by piece."""
@@ -87,7 +89,7 @@ class CocoFormat(Format):
 def _annotations(record: Record, place: Place) -> list[dict[str, Any]]:
     """The hand and the object of one pair, without image ids."""
     made = record.reconstruction
-    model, provenance = model_of(record), provenance_of(record)
+    model, provenance = checked_hand(record), provenance_of(record)
     hand_id, object_id = annotation_ids(place.id)
     keypoints = keypoints_of(made, model.faces)
     own = {

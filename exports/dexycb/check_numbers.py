@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from exports.dexycb.label import pose_from_pca
 from exports.dexycb.layout import HAND_LABEL, LARGEST_U8, meta_of
-from exports.ho3d.scene import MODEL_TOLERANCE
+from exports.hands import MODEL_TOLERANCE
 from exports.ho3d.view import WIDTH
 from pipeline.geometry.camera import project
 from pipeline.hand_model import HandModel

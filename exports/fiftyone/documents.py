@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 
-from exports.base import ExportError, Place, Record, UnsuitableRecord
+from exports.base import Place, Record, UnsuitableRecord
 from exports.coco.keypoints import OUTSIDE, keypoints_of
 from exports.fiftyone.layout import (
     AMODAL,
@@ -29,8 +28,9 @@ from exports.fiftyone.layout import (
     random_number,
 )
 from exports.fiftyone.schema import TEXTS
+from exports.pictures import png
 from pipeline.hand_model import HandModel
-from pipeline.types import U8, Mask
+from pipeline.types import Mask
 
 DECIMALS = 6  # metres, pixels of K, shares of the photo
 NAN = {"$numberDouble": "NaN"}
@@ -55,7 +55,7 @@ def documents(
     segmentation = np.where(made.masks.object, values[OBJECT], 0)
     segmentation = np.where(made.masks.hand, values[HAND], segmentation).astype(np.uint8)
     path = mask_path(SEGMENTATION, sample_id)
-    files[path] = _png(segmentation)
+    files[path] = png(segmentation)
 
     told = _told(record, place, model, provenance)
     photo = told | {
@@ -125,7 +125,7 @@ def _detection(sample_id: str, field: str, label: str, mask: Mask, path: str) ->
         "bounding_box": box,
         "mask_path": path,
     }
-    return document, _png(mask[top:bottom, left:right].astype(np.uint8) * 255)
+    return document, png(mask[top:bottom, left:right].astype(np.uint8) * 255)
 
 
 def _keypoint(record: Record, place: Place, model: HandModel) -> Document:
@@ -160,10 +160,3 @@ def plain(value: Any) -> Any:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(plain(str(value)))
-
-
-def _png(image: U8) -> bytes:
-    ok, data = cv2.imencode(".png", np.ascontiguousarray(image))
-    if not ok:
-        raise ExportError("cv2 could not encode a mask as PNG")
-    return bytes(data.tobytes())

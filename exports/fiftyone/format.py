@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from exports.base import Format, Option, Place, Record, Sample
-from exports.coco.record import encode_jpeg, model_of, provenance_of
+from exports.coco.record import provenance_of
 from exports.fiftyone import card as fiftyone_card
 from exports.fiftyone.check import check_fiftyone
 from exports.fiftyone.documents import documents
@@ -25,6 +25,8 @@ from exports.fiftyone.layout import METADATA, SAMPLES, data_path
 from exports.fiftyone.scene import model_of_pair, scene
 from exports.fiftyone.schema import metadata
 from exports.folder import Folder
+from exports.hands import checked_hand
+from exports.pictures import jpeg
 
 
 class FiftyOneFormat(Format):
@@ -37,13 +39,13 @@ class FiftyOneFormat(Format):
     def sample(self, record: Record, place: Place, options: Mapping[str, Any]) -> Sample:
         """Photo, masks, model and scene, and a row with the documents as text."""
         made = record.reconstruction
-        model, provenance = model_of(record), provenance_of(record)
-        jpeg = encode_jpeg(record.photo.image)
-        name = f"{record.photo.sha256[:16]}-{hashlib.sha256(jpeg).hexdigest()[:16]}.jpg"
-        made_of, files = documents(record, place, name, len(jpeg), model, provenance)
+        model, provenance = checked_hand(record), provenance_of(record)
+        photo = jpeg(record.photo.image[..., ::-1])
+        name = f"{record.photo.sha256[:16]}-{hashlib.sha256(photo).hexdigest()[:16]}.jpg"
+        made_of, files = documents(record, place, name, len(photo), model, provenance)
         height, width = record.photo.size
         seen = scene(place.id, made_of[0]["K"][1][1], width, height)
-        files[data_path(name)] = jpeg
+        files[data_path(name)] = photo
         files[data_path(f"{place.id}.glb")] = model_of_pair(made, model.faces)
         files[data_path(f"{place.id}.fo3d")] = _json(seen)
         metrics = sorted(set(made_of[0]["metrics"]) - {"_cls"})

@@ -20,13 +20,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from exports.base import ExportError, Format, Option, Place, Record, Sample, UnsuitableRecord
-from exports.coco.record import encode_jpeg, model_of, provenance_of
+from exports.coco.record import provenance_of
 from exports.folder import Folder
 from exports.freihand import card as freihand_card
 from exports.freihand.check import check_freihand
 from exports.freihand.crop import square_about
 from exports.freihand.hand import bone_length, mano_of
 from exports.freihand.layout import LISTS, MODEL_PATH, OWN, SETS, VERSION_OFFSET, list_path, picture_path
+from exports.hands import checked_hand
+from exports.pictures import jpeg
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import F64
@@ -48,7 +50,7 @@ class FreiHandFormat(Format):
         made = record.reconstruction
         if made.hand.side != "right":
             raise UnsuitableRecord("FreiHAND has right hands only; --mirror-left mirrors left ones")
-        model, provenance = model_of(record), provenance_of(record)
+        model, provenance = checked_hand(record), provenance_of(record)
         square = square_about(made.hand_verts, made.camera)
         mask = square.picture(made.masks.hand.astype(np.uint8) * 255) > 127
         if not mask.any():
@@ -73,8 +75,8 @@ class FreiHandFormat(Format):
             "provenance": provenance,
         }
         set_name = SETS[place.split]
-        pictures = {"rgb": encode_jpeg(square.picture(record.photo.image))}
-        pictures["mask"] = encode_jpeg(np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2), MASK_QUALITY)
+        pictures = {"rgb": jpeg(square.picture(record.photo.image)[..., ::-1])}
+        pictures["mask"] = jpeg(np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2), MASK_QUALITY)
         files = {picture_path(set_name, kind, _own_stem(place.id)): data for kind, data in pictures.items()}
         row = {name: _json(value).decode("ascii") for name, value in {**lists, OWN: own}.items()}  # text reads faster
         return Sample(files, {}, row)

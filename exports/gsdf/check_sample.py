@@ -17,10 +17,10 @@ from exports.gsdf.annotation import at_rest, box_corners, in_camera, rigid
 from exports.gsdf.layout import SDF_STAGES, data_path
 from exports.gsdf.obj import read_obj
 from exports.gsdf.sdf import MAX_POINTS
-from exports.hands import hand_here
+from exports.hands import MODEL_TOLERANCE, hand_here
 from exports.obman.camera import SIZE, TO_OPENGL
 from exports.obman.layers import render
-from exports.obman.meta import ARRAYS, MODEL_TOLERANCE, OWN_KEY, TIPS, pose_from_own, project_opengl
+from exports.obman.meta import ARRAYS, OWN_KEY, TIPS, pose_from_own, project_opengl
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import is_watertight
 from pipeline.geometry.sdf import SignedDistance

@@ -18,10 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
-from exports import numpy_pickle
 from exports.base import ExportError, Format, Option, Place, Record, Sample, UnsuitableRecord
 from exports.folder import Folder
 from exports.gsdf import card as gsdf_card
@@ -33,10 +31,10 @@ from exports.gsdf.obj import obj_text
 from exports.gsdf.sdf import MAX_POINTS, MIN_POINTS, Normalisation, hand_surface, object_surface, signed_distances
 from exports.hands import hand_of
 from exports.obman.camera import MODES, TO_OPENGL, put_before_camera
-from exports.obman.format import JPEG_SETTINGS
 from exports.obman.layers import render
 from exports.obman.mesh import normalise
-from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta
+from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta, pickled
+from exports.pictures import jpeg, png
 from pipeline.geometry.orientation import is_watertight, orient_outward
 
 DECIMALS = 7  # of metres: what an OBJ keeps, and what the distances are measured to
@@ -98,9 +96,9 @@ class GsdfFormat(Format):
         annotated = annotation(record, model, placement, meta, obj, norm)
         meta = align_meta(meta, annotated) | {OWN_KEY: own_meta(record, model, placement)}
         contents |= {
-            "rgb": _encode(".jpg", placement.picture(record.photo.image)[..., ::-1], JPEG_SETTINGS),
-            "segm": _encode(".png", render(hand.vertices, model, obj.vertices, obj.faces).segm, []),
-            "meta": _pickle(meta),
+            "rgb": jpeg(placement.picture(record.photo.image)[..., ::-1]),
+            "segm": png(render(hand.vertices, model, obj.vertices, obj.faces).segm),
+            "meta": pickled(meta),
             "mesh_hand": obj_text(hand.vertices, hand.faces),
             "mesh_obj": obj_text(obj.vertices, obj.faces),
         }
@@ -149,17 +147,3 @@ def _annotations(folder: Folder, stage: str, ids: list[str]) -> Iterator[bytes]:
 
 def _rounded(vertices: np.ndarray) -> np.ndarray:
     return np.round(vertices, DECIMALS) + 0.0
-
-
-def _encode(suffix: str, bgr: np.ndarray, settings: list[int]) -> bytes:
-    ok, data = cv2.imencode(suffix, np.ascontiguousarray(bgr), settings)
-    if not ok:
-        raise ExportError(f"cv2 could not encode a {suffix} picture")
-    return bytes(data.tobytes())
-
-
-def _pickle(meta: dict[str, Any]) -> bytes:
-    try:
-        return numpy_pickle.dumps(meta)
-    except TypeError as error:
-        raise UnsuitableRecord(f"provenance or metrics are not JSON-like: {error}") from error

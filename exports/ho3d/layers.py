@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from exports.base import ExportError, UnsuitableRecord
+from exports.base import UnsuitableRecord
 from exports.ho3d.scene import Layers, encode
 from exports.ho3d.view import HEIGHT, WIDTH
+from exports.pictures import jpeg
 from pipeline.types import F64, U8
 
 DEPTH_SCALE = 0.00012498664727900177  # metres; the sensor's, hard-coded in the readers
@@ -35,10 +35,7 @@ def segmentation(layers: Layers, version: str) -> bytes:
     picture = seg_picture(layers, version)
     if version == "v3":
         return encode(".png", picture)
-    ok, data = cv2.imencode(".jpg", picture, [*(cv2.IMWRITE_JPEG_QUALITY, 100), *_FULL_COLOUR])
-    if not ok:
-        raise ExportError("cv2 could not encode a segmentation")
-    return bytes(data.tobytes())
+    return jpeg(picture, 100)
 
 
 def seg_picture(layers: Layers, version: str) -> U8:
@@ -47,6 +44,3 @@ def seg_picture(layers: Layers, version: str) -> U8:
     picture[..., HAND_BGR[version]] = np.where(layers.hand[2::4, 2::4], 255, 0)
     picture[..., OBJECT_BGR[version]] = np.where(layers.object[2::4, 2::4], 255, 0)
     return picture
-
-
-_FULL_COLOUR = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from exports.hands import hand_here
+from exports.hands import MODEL_TOLERANCE, hand_here
 from exports.ho3d.meta import (
     ARRAYS,
     OPENPOSE_TO_MANO,
@@ -19,7 +19,6 @@ from exports.ho3d.meta import (
 )
 from exports.ho3d.model import box_corners
 from exports.ho3d.model_check import MeshRead
-from exports.ho3d.scene import MODEL_TOLERANCE
 from exports.ho3d.view import WIDTH
 from pipeline.errors import HoiError
 from pipeline.types import HandPose

@@ -14,12 +14,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from exports.base import Record, UnsuitableRecord
 from exports.obman.mesh import MAX_VERTICES, NormalisedObject, normalise, sample_surface
+from exports.pictures import png
 from pipeline.types import F64, I64
 
 FOLDER = "models"
@@ -77,11 +77,10 @@ def model_of(record: Record) -> Model:
 
 def model_files(model: Model) -> dict[str, bytes]:
     """The files of one object by path below the root."""
-    _, png = cv2.imencode(".png", np.ascontiguousarray(model.shape.texture[..., ::-1]))
     contents = {
         OBJ: _obj_text(model).encode("ascii"),
         MTL: f"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {TEXTURE}\n".encode(),
-        TEXTURE: png.tobytes(),
+        TEXTURE: png(model.shape.texture[..., ::-1]),
         POINTS: _rows("%.6f %.6f %.6f", _points(model)).encode("ascii"),
     }
     return {f"{FOLDER}/{model.name}/{file}": data for file, data in contents.items()}

@@ -8,21 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exports.base import ExportError, Record, UnsuitableRecord
-from exports.hands import hand_of
+from exports import pictures
+from exports.base import Record
+from exports.hands import checked_hand
 from exports.ho3d.model import Model, model_of
 from exports.ho3d.view import HEIGHT, WIDTH, View, look_at
+from exports.pictures import jpeg
 from exports.splits import groups_of
 from pipeline.geometry.camera import project
 from pipeline.geometry.raster import depth_map
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, U8, Mask
 
-MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
-JPEG_SETTINGS = [
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-]
 # One filter for all rows: libpng's choice of the best one takes four times as long as the rest.
 PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
@@ -55,11 +52,7 @@ class Layers:
 def stage(record: Record) -> Scene:
     """Raises UnsuitableRecord when hand, object or photo do not fit."""
     made = record.reconstruction
-    hand = hand_of(record)
-    verts, joints = hand.posed(made.hand)
-    gap = max(np.abs(verts - made.hand_verts).max(), np.abs(joints - made.hand_joints).max())
-    if not gap <= MODEL_TOLERANCE:
-        raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
+    hand = checked_hand(record)
     model = model_of(record)
     placed = model.placed
     view = look_at(np.concatenate([made.hand_verts, placed]), made.camera)
@@ -90,11 +83,7 @@ def _depth(verts: F64, faces: NDArray[np.integer], K: F64) -> F64:
 
 def encode(suffix: str, picture: NDArray[np.integer]) -> bytes:
     """A picture as OpenCV takes it (BGR) -> '.png' or '.jpg'."""
-    settings = JPEG_SETTINGS if suffix == ".jpg" else PNG_SETTINGS
-    ok, data = cv2.imencode(suffix, np.ascontiguousarray(picture), settings)
-    if not ok:
-        raise ExportError(f"cv2 could not encode a {suffix} picture")
-    return bytes(data.tobytes())
+    return jpeg(picture) if suffix == ".jpg" else pictures.encode(".png", picture, PNG_SETTINGS)
 
 
 def own_truth(scene: Scene) -> dict[str, object]:

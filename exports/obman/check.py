@@ -12,6 +12,7 @@ import numpy as np
 
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
+from exports.hands import MODEL_TOLERANCE
 from exports.obman.camera import SIZE, TO_OPENGL
 from exports.obman.layers import CHANNELS, decode_depth, encode_depth, render
 from exports.obman.layout import KINDS, MODEL_FILES, SHAPENET_ROOT, SPLITS, sample_path
@@ -19,7 +20,6 @@ from exports.obman.mesh import MAX_VERTICES
 from exports.obman.meta import (
     ARRAYS,
     FLOATS,
-    MODEL_TOLERANCE,
     OWN_KEY,
     STRINGS,
     TIPS,

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from exports import numpy_pickle
-from exports.base import ExportError, Format, Option, Place, Record, Sample, UnsuitableRecord
+from exports.base import ExportError, Format, Option, Place, Record, Sample
 from exports.folder import Folder
 from exports.hands import hand_of
 from exports.obman import card as obman_card
@@ -26,15 +26,11 @@ from exports.obman.camera import MODES, TO_OPENGL, Placement, put_before_camera
 from exports.obman.check import check_obman
 from exports.obman.layers import encode_depth, render
 from exports.obman.layout import KINDS, SHAPENET_ROOT, SPLITS, sample_path
-from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta
+from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta, pickled
+from exports.pictures import jpeg, png
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import U8, Mask, Side
-
-JPEG_SETTINGS = [
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),  # keeps outlines as sharp as the masks
-]
 
 
 class ObManFormat(Format):
@@ -71,7 +67,7 @@ class ObManFormat(Format):
         depth, planes = encode_depth(layers.depth)
         meta |= planes | {"obj_visibility_ratio": layers.visible_ratio, OWN_KEY: own_meta(record, model, placement)}
         pictures = _photographs(record, placement) | {"segm": layers.segm, "depth": depth}
-        contents = {kind: _encode(kind, picture) for kind, picture in pictures.items()} | {"meta": _pickle(meta)}
+        contents = {kind: _encode(kind, picture) for kind, picture in pictures.items()} | {"meta": pickled(meta)}
         models = f"{SHAPENET_ROOT}/{meta['class_id']}/{obj.sample_id}/models"
         files = {sample_path(place.split, kind, place.id): data for kind, data in contents.items()}
         files |= {f"{models}/{name}": data for name, data in obman_mesh.files(obj).items()}
@@ -118,17 +114,4 @@ def _photographs(record: Record, placement: Placement) -> dict[str, U8]:
 
 def _encode(kind: str, picture: U8) -> bytes:
     """JPEG for the photographs (RGB), PNG for the layers (already BGR)."""
-    if KINDS[kind] == "jpg":
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), JPEG_SETTINGS)
-    else:
-        ok, data = cv2.imencode(".png", picture)
-    if not ok:
-        raise ExportError(f"cv2 could not encode a {kind} picture")
-    return bytes(data.tobytes())
-
-
-def _pickle(meta: dict[str, Any]) -> bytes:
-    try:
-        return numpy_pickle.dumps(meta)
-    except TypeError as error:
-        raise UnsuitableRecord(f"provenance or metrics are not JSON-like: {error}") from error
+    return jpeg(picture[..., ::-1]) if KINDS[kind] == "jpg" else png(picture)

@@ -15,12 +15,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
+from exports.pictures import png
 from pipeline.types import F64, I64, U8, Mesh
 
 MAX_VERTICES = np.iinfo(np.int16).max
@@ -78,11 +78,10 @@ def normalise(mesh: Mesh) -> NormalisedObject:
 
 def files(obj: NormalisedObject) -> dict[str, bytes]:
     """The `models` folder of one object."""
-    _, png = cv2.imencode(".png", np.ascontiguousarray(obj.texture[..., ::-1]))
     return {
         "model_normalized.obj": _obj_text(obj).encode("ascii"),
         "model_normalized.mtl": b"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n",
-        "texture.png": png.tobytes(),
+        "texture.png": png(obj.texture[..., ::-1]),
         "model_normalized.pkl": numpy_pickle.dumps({"vertices": obj.vertices, "faces": obj.faces}),
         "surface_points.pkl": numpy_pickle.dumps(sample_surface(obj, SURFACE_POINTS)),
     }

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from exports import numpy_pickle
 from exports.base import Record, UnsuitableRecord
+from exports.hands import check_hand
 from exports.obman.camera import K_OBMAN, TO_OPENGL, Placement
 from exports.obman.layers import CHANNELS
 from exports.obman.mesh import NormalisedObject
@@ -22,7 +24,6 @@ OWN_VERSION = 1
 DEFAULT_CLASS = "00000000"  # ShapeNet's classes are WordNet offsets of 8 digits; this one is none of them
 SHAPENET = "/sequoia/data2/dataset/shapenet/ShapeNetCore.v2"  # the prefix that client code replaces by its own root
 TIPS = (4, 8, 12, 16, 20)  # of OpenPose's joints
-MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
 
 ARRAYS: dict[str, tuple[int, ...]] = {  # required float32 arrays and their shapes
     "coords_2d": (21, 2),
@@ -43,7 +44,7 @@ def hand_meta(record: Record, model: HandModel, placement: Placement) -> dict[st
     axis-angle pose (flat_hand_mean=True). Raises UnsuitableRecord when record and hand model disagree.
     """
     reconstruction = record.reconstruction
-    _check_model(record, model)
+    check_hand(record, model)
     joints = (placement.points(reconstruction.hand_joints) @ TO_OPENGL).astype(np.float32)
     verts = (placement.points(reconstruction.hand_verts) @ TO_OPENGL).astype(np.float32)
     pca = np.linalg.solve(model.components.T, reconstruction.hand.hand_pose).astype(np.float32)
@@ -143,14 +144,12 @@ def class_id_of(record: Record) -> str:
     return class_id
 
 
-def _check_model(record: Record, model: HandModel) -> None:
-    reconstruction = record.reconstruction
-    if reconstruction.estimate.model != model.name:
-        raise UnsuitableRecord(f"made with hand model '{reconstruction.estimate.model}', but '{model.name}' is loaded")
-    verts, joints = model.posed(reconstruction.hand)
-    gap = max(np.abs(verts - reconstruction.hand_verts).max(), np.abs(joints - reconstruction.hand_joints).max())
-    if not gap <= MODEL_TOLERANCE:
-        raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
+def pickled(meta: dict[str, Any]) -> bytes:
+    """A meta as a file. Raises UnsuitableRecord."""
+    try:
+        return numpy_pickle.dumps(meta)
+    except TypeError as error:
+        raise UnsuitableRecord(f"provenance or metrics are not JSON-like: {error}") from error
 
 
 def _parameters(pose: HandPose) -> dict[str, Any]:
