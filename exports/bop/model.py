@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from exports.base import UnsuitableRecord
 from exports.gsdf.obj import vertex_normals
-from exports.pictures import png
+from exports.pictures import bgr, png
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import checked, first_at_place
 from pipeline.types import F64, I64, U8, Mesh, ObjectPose
@@ -83,7 +83,7 @@ def named(ply: bytes, texture: str) -> bytes:
 
 def texture_png(model: Model) -> bytes:
     """The texture as a picture."""
-    return png(model.texture[..., ::-1])
+    return png(bgr(model.texture))
 
 
 def info(vertices: F64) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from exports.base import Record, UnsuitableRecord
 from exports.obman.mesh import MAX_VERTICES, NormalisedObject, normalise, sample_surface
-from exports.pictures import png
+from exports.pictures import bgr, png
 from pipeline.types import F64, I64
 
 FOLDER = "models"
@@ -80,7 +80,7 @@ def model_files(model: Model) -> dict[str, bytes]:
     contents = {
         OBJ: _obj_text(model).encode("ascii"),
         MTL: f"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {TEXTURE}\n".encode(),
-        TEXTURE: png(model.shape.texture[..., ::-1]),
+        TEXTURE: png(bgr(model.shape.texture)),
         POINTS: _rows("%.6f %.6f %.6f", _points(model)).encode("ascii"),
     }
     return {f"{FOLDER}/{model.name}/{file}": data for file, data in contents.items()}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
-from exports.pictures import png
+from exports.pictures import bgr, png
 from pipeline.types import F64, I64, U8, Mesh
 
 MAX_VERTICES = np.iinfo(np.int16).max
@@ -81,7 +81,7 @@ def files(obj: NormalisedObject) -> dict[str, bytes]:
     return {
         "model_normalized.obj": _obj_text(obj).encode("ascii"),
         "model_normalized.mtl": b"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n",
-        "texture.png": png(obj.texture[..., ::-1]),
+        "texture.png": png(bgr(obj.texture)),
         "model_normalized.pkl": numpy_pickle.dumps({"vertices": obj.vertices, "faces": obj.faces}),
         "surface_points.pkl": numpy_pickle.dumps(sample_surface(obj, SURFACE_POINTS)),
     }
@@ -92,11 +92,11 @@ def sample_surface(obj: NormalisedObject, count: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(int(obj.sample_id, 16))
     vertices = obj.vertices.astype(np.float64)
     area = _face_areas(vertices, obj.faces)
-    picked = vertices[obj.faces[rng.choice(len(area), count, p=area / area.sum())]]
-    share = rng.random((count, 2))
-    share = np.where(share.sum(1, keepdims=True) > 1, 1 - share, share)
-    weight = np.column_stack([1 - share.sum(1), share])
-    return np.asarray(np.einsum("nk,nkd->nd", weight, picked), dtype=np.float32)
+    picked = vertices[obj.faces].take(rng.choice(len(area), count, p=area / area.sum()), axis=0)
+    u, v = rng.random((2, count, 1))
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    points = picked[:, 0] + u * (picked[:, 1] - picked[:, 0]) + v * (picked[:, 2] - picked[:, 0])
+    return np.asarray(points, dtype=np.float32)
 
 
 def _weld(vertices: F64) -> tuple[F64, I64]:
