@@ -35,8 +35,8 @@ class Layers:
 def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]) -> Layers:
     """Render a pair. hand (778, 3) and obj (V, 3): metres, ObMan's camera in OpenCV axes.
 
-    Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both, and take the box of what is seen of
-    the object.
+    Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both, and take the box of what the hand
+    leaves of the object.
     """
     hand_hit = depth_layers(hand, model.faces, K_OBMAN, SIZE, SIZE, k=1)
     obj_hit = depth_layers(obj, obj_faces, K_OBMAN, SIZE, SIZE, k=1)

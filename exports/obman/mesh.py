@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
 from exports.pictures import bgr, png
+from exports.text import rows
 from pipeline.types import F64, I64, U8, Mesh
 
 MAX_VERTICES = np.iinfo(np.int16).max
@@ -128,11 +129,12 @@ def _normals(obj: NormalisedObject) -> F64:
 
 
 def _obj_text(obj: NormalisedObject) -> str:
-    lines = ["mtllib model_normalized.mtl", "o model_normalized"]
-    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in obj.vertices.tolist()]
-    lines += [f"vt {u:.6f} {v:.6f}" for u, v in obj.uv.tolist()]
-    lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in (_normals(obj) + 0.0).tolist()]
-    lines.append("usemtl material_0")
     corners = np.stack([obj.faces, obj.uv_faces, obj.faces], -1) + 1
-    lines += ["f " + " ".join(f"{v}/{t}/{n}" for v, t, n in face) for face in corners.tolist()]
-    return "\n".join(lines) + "\n"
+    return (
+        "mtllib model_normalized.mtl\no model_normalized\n"
+        + rows("v %.6f %.6f %.6f", obj.vertices)
+        + rows("vt %.6f %.6f", obj.uv)
+        + rows("vn %.6f %.6f %.6f", _normals(obj) + 0.0)
+        + "usemtl material_0\n"
+        + rows("f %d/%d/%d %d/%d/%d %d/%d/%d", corners)
+    )
