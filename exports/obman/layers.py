@@ -35,8 +35,7 @@ class Layers:
 def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]) -> Layers:
     """Render a pair. hand (778, 3) and obj (V, 3): metres, ObMan's camera in OpenCV axes.
 
-    Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both, and take the box of what the hand
-    leaves of the object.
+    Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both.
     """
     hand_hit = depth_layers(hand, model.faces, K_OBMAN, SIZE, SIZE, k=1)
     obj_hit = depth_layers(obj, obj_faces, K_OBMAN, SIZE, SIZE, k=1)
@@ -53,8 +52,6 @@ def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]
     in_front = hand_z < obj_z
     segm = cv2.merge([np.where(in_front, hand_part, obj_part), hand_part, obj_part])
     visible = (segm[..., 0] == OBJECT_ID).sum() / (obj_part > 0).sum()
-    if not visible:
-        raise UnsuitableRecord("the hand hides the whole object, which ObMan's loaders must see")
     return Layers(np.asarray(segm, np.uint8), np.asarray(depth), float(visible))
 
 

@@ -221,19 +221,6 @@ def test_numbers_stay_when_data_is_added(records: list[Record], tmp_path: Path) 
     assert before < after
 
 
-def test_an_object_that_the_hand_hides_is_left_out(records: list[Record], tmp_path: Path) -> None:
-    """obman_train takes the box of the object's visible pixels (mode 'all' with override_scale)."""
-    made = records[0].reconstruction
-    behind = made.hand_verts[load_hand("right").zone == 6].mean(0) * 1.1  # the palm, and on along its ray
-    pose, mesh = made.object_pose, made.object.mesh
-    centre = (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
-    tiny = replace(pose, scale=pose.scale / 50, transl=behind - pose.scale / 50 * pose.rotation @ centre)
-    hidden = replace(records[0], reconstruction=replace(made, object_pose=tiny))
-    summary = get_format("obman").write([hidden, records[1]], tmp_path / "out")
-    assert summary.count == 1
-    assert summary.skipped == [(hidden.pair_id, "the hand hides the whole object, which ObMan's loaders must see")]
-
-
 def test_zero_records(tmp_path: Path) -> None:
     summary = get_format("obman").write(iter(()), tmp_path / "out")
     assert summary.count == 0
