@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from exports.json_file import json_digest
+
 NAME = "croissant.json"
 ABOUT_DATA = frozenset({NAME, "README.md", "statistics.html", "manifest.json"})  # files that are not data
 LISTED = (".parquet", ".tar")  # files with their own digest wherever they are
@@ -108,7 +110,7 @@ def content_version(header: Mapping[str, Any], digests: Mapping[str, str]) -> st
     """
     files = {path: digest for path, digest in digests.items() if path not in ABOUT_DATA}
     content = [header["format"], header["options"], header["samples"], files]
-    return f"1.0.0+{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"
+    return f"1.0.0+{json_digest(content)}"
 
 
 def document(header: Mapping[str, Any], digests: Mapping[str, str], tables: Sequence[Table] = ()) -> bytes:
@@ -186,14 +188,15 @@ def _file_sets(paths: Iterable[str], digests: Mapping[str, str]) -> list[dict[st
 
 
 def _file_set(folder: str, suffix: str, paths: list[str], digests: Mapping[str, str]) -> dict[str, Any]:
-    lines = "".join(f"{digests[path]}  {path}\n" for path in paths).encode("utf-8", "surrogatepass")
+    listed = hashlib.sha256()
+    for path in paths:
+        listed.update(f"{digests[path]}  {path}\n".encode("utf-8", "surrogatepass"))
     pattern = f"{folder}/*{suffix}"
     return {
         "@type": "cr:FileSet",
         "@id": pattern,
         "name": pattern,
-        "description": f"{len(paths)} files; sha256 of their `sha256sum` list, sorted by path: "
-        f"{hashlib.sha256(lines).hexdigest()}",
+        "description": f"{len(paths)} files; sha256 of their `sha256sum` list, sorted by path: {listed.hexdigest()}",
         "encodingFormat": _media_type(pattern),
         "includes": pattern,
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
@@ -64,6 +66,18 @@ def require(name: str) -> None:
         hand_path("right", name)
     except PipelineError as error:
         raise ExportError(str(error)) from error
+
+
+def files_digest() -> str:
+    """sha256 (hex) over the files of all hand models that are here: exports made with other ones differ."""
+    from pipeline.hand_model.model import HANDS, hand_path
+
+    digest = hashlib.sha256()
+    for name in HANDS:
+        for side in get_args(Side):
+            with contextlib.suppress(PipelineError):
+                digest.update(f"{name} {side} ".encode() + hand_path(side, name).read_bytes())
+    return digest.hexdigest()
 
 
 def in_hand_model(record: Record, name: str) -> Record:

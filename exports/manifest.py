@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from exports.base import ExportError
+from exports.json_file import json_digest, json_pieces
 
 NAME = "manifest.json"
 TOOL = "hoi-annotate"
@@ -22,10 +23,11 @@ def write(root: Path, header: Mapping[str, Any], digests: Mapping[str, str]) -> 
     `header` is JSON-like and holds at least `format` and `samples` (a list of {id, pair_id, split, groups, ...});
     `digests` has the sha256 of every file by its path.
     """
-    content = {**header, "tool": TOOL, "version": VERSION, "files": dict(digests)}
+    content = {**header, "tool": TOOL, "version": VERSION, "files": digests}
     digest = snapshot_digest(content)
-    text = json.dumps({**content, "digest": digest}, indent=1, sort_keys=True)  # ASCII: any name survives any locale
-    (root / NAME).write_text(text + "\n", encoding="ascii")
+    with (root / NAME).open("w", encoding="ascii", newline="\n") as file:  # ASCII: any name survives any locale
+        file.writelines(json_pieces({**content, "digest": digest}, indent=1))
+        file.write("\n")
     return digest
 
 
@@ -75,8 +77,7 @@ def check(root: Path, content: Mapping[str, Any]) -> list[str]:
 
 def snapshot_digest(content: Mapping[str, Any]) -> str:
     """sha256 (hex) over everything in a manifest but its `digest`."""
-    rest = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return json_digest({key: value for key, value in content.items() if key != "digest"})
 
 
 def file_digest(path: Path) -> str:

@@ -13,13 +13,14 @@ import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from exports import card, croissant, folder, manifest, statistics, statistics_page
+from exports import card, croissant, folder, hands, manifest, statistics, statistics_page
 from exports.atomic import atomic_folder
 from exports.base import (
     Entry,
@@ -38,7 +39,7 @@ from exports.splits import assign, groups_of, parse_split
 
 Progress = Callable[[str, str | None], None]  # a pair's id, and why it was left out or None
 IN_FLIGHT = 4  # records per worker that wait for it
-WORTH_A_WORKER = 40  # records; a process takes as long to start as to write these
+WORTH_A_WORKER = 40  # records; to write these takes less time than to start a process
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def _fingerprint(format: Format, entries: Sequence[Entry], asked: Mapping[str, A
         return ""
     code = type(format)
     records = [(entry.pair_id, entry.revision, entry.digest, entry.provenance) for entry in entries]
-    content = [manifest.VERSION, f"{code.__module__}.{code.__qualname__}", asked, records]
+    made_by = [manifest.VERSION, f"{code.__module__}.{code.__qualname__}", hands.files_digest()]
+    content = [*made_by, asked, records]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -174,13 +176,17 @@ def _carried_out(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[str, str |
     context = multiprocessing.get_context("forkserver")  # a server of one thread: what it imports, workers need not
     context.set_forkserver_preload([type(tasks[0].format).__module__])
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker) as pool:
-        waiting = {}
+        waiting: dict[Future[str | None], str] = {}
+        rest = iter(tasks)
         try:
-            for task in tasks:
+            for task in islice(rest, IN_FLIGHT * jobs):
                 waiting[pool.submit(_carry_out, task)] = task.entry.pair_id
-                if len(waiting) >= IN_FLIGHT * jobs:
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        yield waiting.pop(future), future.result()
+            while not any(future.done() for future in waiting) and (own := next(rest, None)):
+                yield own.entry.pair_id, _carry_out(own)  # while the workers start, this process is one
+            for task in rest:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+                waiting[pool.submit(_carry_out, task)] = task.entry.pair_id
             for future in list(waiting):
                 yield waiting.pop(future), future.result()
         except BrokenProcessPool:

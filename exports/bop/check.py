@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from exports.bop.check_image import LIMIT, Models, check_image, check_numbers
 from exports.bop.layout import IMAGES_PER_SCENE, JSON_FILES, MODELS, SPLITS, model_path, scene_path
 from exports.bop.model import info, read_ply
 from exports.bop.numbers import MIN_VISIBLE, target
+from exports.json_file import read_json
 
 MAX_MODEL_ERROR = 1e-3  # mm
 INFO_KEYS = ("min_x", "min_y", "min_z", "size_x", "size_y", "size_z", "diameter")
@@ -60,19 +60,10 @@ def _repeated(names: list[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def _read(out: Path, path: str) -> tuple[Any, list[str]]:
-    try:
-        return json.loads((out / path).read_text(encoding="utf-8")), []
-    except OSError as error:
-        return None, [f"{path}: cannot be read ({error.strerror})"]
-    except ValueError as error:
-        return None, [f"{path}: is not JSON ({error})"]
-
-
 def _models(out: Path) -> tuple[Models, list[str]]:
     """The models that can be used, by number."""
     path = f"{MODELS}/models_info.json"
-    entries, found = _read(out, path)
+    entries, found = read_json(out, path)
     if found:
         return {}, found
     if not isinstance(entries, dict) or list(entries) != [str(number) for number in range(1, len(entries) + 1)]:
@@ -114,7 +105,7 @@ def _scene(out: Path, split: str, scene: int) -> tuple[dict[int, dict[str, Any]]
     contents, found = {}, []
     for name in JSON_FILES:
         path = f"{folder}/{name}.json"
-        content, problems = _read(out, path)
+        content, problems = read_json(out, path)
         if not problems and (not isinstance(content, dict) or not content):
             problems = [f"{path}: is not an object with an entry per image"]
         elif not problems and list(content) != [str(image) for image in range(len(content))]:
@@ -152,7 +143,7 @@ def _belongs(path: str, own: dict[str, Any], known: Mapping[str, Mapping[str, An
 def _camera(out: Path, needed: bool) -> Iterator[str]:
     if not needed:
         return
-    content, found = _read(out, "camera.json")
+    content, found = read_json(out, "camera.json")
     yield from found
     for key in () if found else CAMERA_KEYS:
         value = content.get(key) if isinstance(content, dict) else None
@@ -162,7 +153,7 @@ def _camera(out: Path, needed: bool) -> Iterator[str]:
 
 def _targets(out: Path, expected: list[Any]) -> list[str]:
     path = "test_targets_bop19.json"
-    content, found = _read(out, path)
+    content, found = read_json(out, path)
     if not found and content != expected:
         found = [f"{path}: is not the list of the test images whose object is seen"]
     return found if found or (out / "dataset_info.md").is_file() else ["dataset_info.md: is missing"]

@@ -28,7 +28,7 @@ from exports.bop.numbers import number_all
 from exports.bop.view import view
 from exports.folder import Folder
 from exports.hands import hand_of
-from exports.pictures import png
+from exports.pictures import bgr, png
 from pipeline.types import HandPose
 
 DECIMALS = 9  # of a rotation's entries and of radians
@@ -58,7 +58,7 @@ class BopFormat(Format):
         seen = view((in_camera, model.faces), (made.hand_verts, hand_model.faces), made.camera)
         content = model.content_id
         files = {
-            f"{place.id}_rgb.{options['photo']}": _encode(f".{options['photo']}", record.photo.image[..., ::-1]),
+            f"{place.id}_rgb.{options['photo']}": _encode(f".{options['photo']}", bgr(record.photo.image)),
             f"{place.id}_depth.png": _encode(".png", seen.depth),
             f"{place.id}_mask.png": _encode(".png", seen.mask.astype(np.uint8) * 255),
             f"{place.id}_mask_visib.png": _encode(".png", seen.visible.astype(np.uint8) * 255),

@@ -16,7 +16,8 @@ from scipy.spatial import ConvexHull, QhullError
 
 from exports.base import UnsuitableRecord
 from exports.gsdf.obj import vertex_normals
-from exports.pictures import png
+from exports.pictures import bgr, png
+from exports.text import rows
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import checked, first_at_place
 from pipeline.types import F64, I64, U8, Mesh, ObjectPose
@@ -70,10 +71,9 @@ def ply_text(model: Model) -> bytes:
     header = ["ply", "format ascii 1.0", f"comment TextureFile {NAMELESS}", f"element vertex {len(model.vertices)}"]
     header += [f"property float {name}" for name in names]
     header += [f"element face {len(model.faces)}", "property list uchar int vertex_indices", "end_header"]
-    rows = np.concatenate([model.vertices, normals, model.uv], 1).tolist()
-    lines = [f"{x:.4f} {y:.4f} {z:.4f} {a:.4f} {b:.4f} {c:.4f} {u:.6f} {v:.6f}" for x, y, z, a, b, c, u, v in rows]
-    lines += [f"3 {a} {b} {c}" for a, b, c in model.faces.tolist()]
-    return ("\n".join([*header, *lines]) + "\n").encode("ascii")
+    vertices = np.concatenate([model.vertices, normals, model.uv], 1)
+    body = rows("%.4f %.4f %.4f %.4f %.4f %.4f %.6f %.6f", vertices) + rows("3 %d %d %d", model.faces)
+    return ("\n".join(header) + "\n" + body).encode("ascii")
 
 
 def named(ply: bytes, texture: str) -> bytes:
@@ -83,7 +83,7 @@ def named(ply: bytes, texture: str) -> bytes:
 
 def texture_png(model: Model) -> bytes:
     """The texture as a picture."""
-    return png(model.texture[..., ::-1])
+    return png(bgr(model.texture))
 
 
 def info(vertices: F64) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from exports.base import UnsuitableRecord
 from exports.bop.model import MM
+from exports.depth import depth_in_view
 from pipeline.geometry.camera import project
-from pipeline.geometry.raster import depth_map
 from pipeline.types import F64, I64, Camera, Mask
 
 DEPTH_SCALES = (0.1, 1.0)  # mm per step of a depth image: up to 6.5 m, or up to 65 m
@@ -47,7 +47,7 @@ def view(obj: Solid, hand: Solid | None, camera: Camera) -> View:
     whole, corner = _beyond(obj, camera)
     inside = tuple(slice(start, start + length) for start, length in zip(corner, size, strict=True))
     own = whole[inside]
-    nearest = own if hand is None else np.minimum(own, depth_map(*hand, camera.K, *size))
+    nearest = own if hand is None else np.minimum(own, depth_in_view(*hand, camera.K, *size))
     seen = np.isfinite(nearest)
     depth = np.zeros(size, dtype=np.uint16)
     depth[seen] = np.clip(np.rint(nearest[seen] * MM / scale), 1, FULL)
@@ -86,7 +86,7 @@ def _beyond(obj: Solid, camera: Camera) -> tuple[F64, tuple[int, int]]:
     bottom = math.ceil(min(max(high[1] - height, 0), BEYOND * height))
     K = camera.K.copy()
     K[:2, 2] += left, top
-    return depth_map(*obj, K, top + height + bottom, left + width + right), (top, left)
+    return depth_in_view(*obj, K, top + height + bottom, left + width + right), (top, left)
 
 
 def _box(mask: Mask, corner: tuple[int, int]) -> list[int]:

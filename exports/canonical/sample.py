@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from exports import glb
 from exports.base import Place, Record, UnsuitableRecord
 from exports.canonical.layout import ARRAYS, DEPTH_UNITS, VERSION, members
+from exports.depth import depth_in_view
 from exports.hands import checked_hand
-from exports.pictures import encode, jpeg, png
+from exports.pictures import bgr, encode, jpeg, png
 from exports.splits import groups_of
-from pipeline.geometry.raster import depth_map
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, PARTS, U8, Camera, HandPose, Mask, Reconstruction
 
@@ -151,7 +151,7 @@ def parameters(pose: HandPose) -> dict[str, list[float]]:
 def depth_of(hand: NDArray[Any], model: HandModel, thing: NDArray[Any], faces: NDArray[Any], camera: Camera) -> F64:
     """(H, W) metres along z to the nearer of hand and object, inf where neither is. Vertices: metres, camera frame."""
     size = camera.height, camera.width
-    return np.minimum(depth_map(hand, model.faces, camera.K, *size), depth_map(thing, faces, camera.K, *size))
+    return np.minimum(depth_in_view(hand, model.faces, camera.K, *size), depth_in_view(thing, faces, camera.K, *size))
 
 
 def encode_depth(z: F64) -> tuple[float, NDArray[np.uint16]]:
@@ -172,7 +172,7 @@ def _meshes(made: Reconstruction, model: HandModel) -> tuple[glb.Part, list[glb.
     faces, uv = mesh.faces, mesh.uv.astype(np.float32)
     if not len(faces) or not (np.isfinite(mesh.vertices).all() and np.isfinite(uv).all()):
         raise UnsuitableRecord("the object's mesh has no faces or is not finite")
-    texture = np.ascontiguousarray(mesh.texture[..., ::-1])
+    texture = bgr(mesh.texture)
     raw = mesh.vertices.astype(np.float32)
     thing = glb.Part("object", raw, faces, uv, png(texture), float(pose.scale))
     placed = pose.place(raw.astype(np.float64)).astype(np.float32)
@@ -188,8 +188,7 @@ def _depth(pair: list[glb.Part], model: HandModel, made: Reconstruction) -> tupl
 
 
 def _picture(image: U8, kind: str) -> bytes:
-    bgr = np.ascontiguousarray(image[..., ::-1])
-    return png(bgr) if kind == "png" else jpeg(bgr, JPEG_QUALITY)
+    return png(bgr(image)) if kind == "png" else jpeg(bgr(image), JPEG_QUALITY)
 
 
 def _mask(mask: Mask, camera: Camera) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from exports.coco.layout import (
     annotation_path,
     image_path,
 )
+from exports.json_file import read_json
 
 BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 Json = dict[str, Any]
@@ -35,13 +35,8 @@ def check_coco(out: Path, manifest: Mapping[str, Any]) -> list[str]:
         problems: list[str] = []
         for kind in CATEGORIES:
             path = annotation_path(kind, split)
-            try:
-                contents[kind] = json.loads((out / path).read_bytes())
-                problems += [f"{path}: {problem}" for problem in _structure(contents[kind], kind)]
-            except OSError as error:
-                problems.append(f"{path}: cannot be read ({error.strerror})")
-            except ValueError as error:
-                problems.append(f"{path}: is not JSON ({error})")
+            contents[kind], unread = read_json(out, path)
+            problems += unread or [f"{path}: {problem}" for problem in _structure(contents[kind], kind)]
         if not problems:  # what follows takes the structure for granted
             samples = {sample["id"]: sample for sample in manifest["samples"] if sample["split"] == split}
             problems = list(_split(out, split, contents, samples))

@@ -36,7 +36,7 @@ from exports.coco.layout import (
 from exports.coco.record import provenance_of
 from exports.folder import Folder
 from exports.hands import checked_hand
-from exports.pictures import jpeg
+from exports.pictures import bgr, jpeg
 from pipeline.types import Mask
 
 DECIMALS = 6  # of metres and of K
@@ -52,7 +52,7 @@ class CocoFormat(Format):
 
     def sample(self, record: Record, place: Place, options: Mapping[str, Any]) -> Sample:
         """The photo, and a row with its image and two annotations, which get their image's id in `finish`."""
-        photo = jpeg(record.photo.image[..., ::-1])
+        photo = jpeg(bgr(record.photo.image))
         # the photo's sha256 is of the file it came from; what is written may be mirrored or of another working size
         file_name = f"{record.photo.sha256[:16]}-{hashlib.sha256(photo).hexdigest()[:16]}.jpg"
         height, width = record.photo.size

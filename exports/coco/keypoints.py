@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from exports.depth import depth_in_view
 from pipeline.geometry.camera import project
-from pipeline.geometry.raster import depth_map
 from pipeline.types import F64, I64, Mask, Reconstruction
 
 FINGERS = ("index", "middle", "ring", "little")
@@ -31,7 +31,7 @@ def keypoints_of(made: Reconstruction, faces: I64) -> list[tuple[float, float, i
     It is 1 where something hides the joint.
     """
     height, width = made.masks.hand.shape
-    surface = depth_map(made.hand_verts, faces, made.camera.K, height, width)
+    surface = depth_in_view(made.hand_verts, faces, made.camera.K, height, width)
     pixels = project(made.hand_joints, made.camera.K)
     found = []
     for joint, (x, y) in zip(made.hand_joints, pixels, strict=True):

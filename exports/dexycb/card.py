@@ -77,7 +77,9 @@ lines above:
   as in the public set, but uint16 where the number is above 254. More data changes numbers, not `models` in meta.yml.
 - Readers that carry these tables along (BOP and COCO evaluation, grasps, other people's copies of the toolkit) need the
   same change. Copied into the public set's own folder, this export breaks its count of sequences.
-- `SequenceLoader("<subject>/<id>")` reads meta.yml and needs only the class table above, and MANO's files.
+- `SequenceLoader("<subject>/<id>")` reads meta.yml, and needs MANO's files. Its meshes come through
+  `layers/ycb_layer.py`, which has the 21 names once more in `__init__`: put
+  `self._classes = ("__background__", *dex_ycb._YCB_CLASSES.values())` there.
 
 ## What a sequence says
 - Frames: metres, OpenCV camera (x right, y down, z forward). A photo is a sequence with the one frame `000000` and one

@@ -38,6 +38,7 @@ from exports.folder import Folder
 from exports.ho3d.hands import npz, write_hand_models
 from exports.ho3d.model import model_files
 from exports.ho3d.scene import Scene, encode, own_truth, stage
+from exports.pictures import bgr
 
 
 class DexYCBFormat(Format):
@@ -54,7 +55,7 @@ class DexYCBFormat(Format):
         at = sequence_paths(sequence, serial) | calibration_paths(place.id, side, serial)
         label = label_arrays(scene)
         files = {
-            at["color"]: encode(".jpg", scene.image[..., ::-1]),
+            at["color"]: encode(".jpg", bgr(scene.image)),
             at["depth"]: encode(".png", millimetres(scene.layers.depth)),
             at["label"]: npz(label),
             at["pose"]: npz(pose_arrays(label, scene)),

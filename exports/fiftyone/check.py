@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from exports.fiftyone.layout import (
     random_number,
 )
 from exports.fiftyone.schema import TEXTS, metadata
+from exports.json_file import read_json
 
 BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 Document = dict[str, Any]
@@ -29,19 +29,12 @@ Document = dict[str, Any]
 
 def check_fiftyone(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """One line per finding, starting with the file's path below `out`; [] when everything reads back."""
-    contents: dict[str, Any] = {}
-    found = []
-    for path in (METADATA, SAMPLES):
-        try:
-            contents[path] = json.loads((out / path).read_bytes())
-        except OSError as error:
-            found.append(f"{path}: cannot be read ({error.strerror})")
-        except ValueError as error:
-            found.append(f"{path}: is not JSON ({error})")
-    given = contents.get(SAMPLES, {})
-    given = given.get("samples") if isinstance(given, dict) else None
-    if SAMPLES in contents and not (isinstance(given, list) and all(isinstance(item, dict) for item in given)):
-        found.append(f"{SAMPLES}: 'samples' is not a list of dicts")
+    described, found = read_json(out, METADATA)
+    content, problems = read_json(out, SAMPLES)
+    given = content.get("samples") if isinstance(content, dict) else None
+    if not problems and not (isinstance(given, list) and all(isinstance(item, dict) for item in given)):
+        problems = [f"{SAMPLES}: 'samples' is not a list of dicts"]
+    found += problems
     if found or not isinstance(given, list):
         return found
     by_id = {str(document.get("_id")): document for document in given}
@@ -63,7 +56,7 @@ def check_fiftyone(out: Path, manifest: Mapping[str, Any]) -> list[str]:
         if len(sound) == 2:
             found += _pair(out, sound[0], sound[1], sample)
     found += [f"{SAMPLES}: sample {name} is not in the manifest" for name in sorted(by_id)]
-    return found + list(differences(contents[METADATA], metadata(metrics), [METADATA]))
+    return found + list(differences(described, metadata(metrics), [METADATA]))
 
 
 def _pair(out: Path, photo: Document, shown: Document, sample: Mapping[str, Any]) -> Iterator[str]:

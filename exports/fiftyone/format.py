@@ -26,7 +26,7 @@ from exports.fiftyone.scene import model_of_pair, scene
 from exports.fiftyone.schema import metadata
 from exports.folder import Folder
 from exports.hands import checked_hand
-from exports.pictures import jpeg
+from exports.pictures import bgr, jpeg
 
 
 class FiftyOneFormat(Format):
@@ -40,7 +40,7 @@ class FiftyOneFormat(Format):
         """Photo, masks, model and scene, and a row with the documents as text."""
         made = record.reconstruction
         model, provenance = checked_hand(record), provenance_of(record)
-        photo = jpeg(record.photo.image[..., ::-1])
+        photo = jpeg(bgr(record.photo.image))
         name = f"{record.photo.sha256[:16]}-{hashlib.sha256(photo).hexdigest()[:16]}.jpg"
         made_of, files = documents(record, place, name, len(photo), model, provenance)
         height, width = record.photo.size

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from exports import glb
-from exports.pictures import jpeg
+from exports.pictures import bgr, jpeg
 from pipeline.types import I64, Reconstruction
 
 TO_GL = np.diag([1.0, -1.0, -1.0])  # OpenCV's camera axes -> glTF's: y up, looking along -z
@@ -25,7 +25,7 @@ def model_of_pair(made: Reconstruction, faces: I64) -> bytes:
     return glb.encode(
         [
             glb.Part("hand", hand, faces, color=SKIN),
-            glb.Part("object", placed, mesh.faces, mesh.uv.astype(np.float32), jpeg(mesh.texture[..., ::-1])),
+            glb.Part("object", placed, mesh.faces, mesh.uv.astype(np.float32), jpeg(bgr(mesh.texture))),
         ]
     )
 

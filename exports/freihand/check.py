@@ -12,6 +12,7 @@ import numpy as np
 
 from exports.freihand.hand import bone_length, posed
 from exports.freihand.layout import LISTS, MODEL_PATH, OWN, SETS, SIZE, list_path, picture_path
+from exports.json_file import read_json
 from pipeline.errors import PipelineError
 from pipeline.geometry.camera import project
 from pipeline.geometry.raster import depth_map
@@ -56,17 +57,12 @@ def _lists(out: Path, set_name: str, count: int) -> tuple[Lists, list[str]]:
     found = []
     for name in (*LISTS, OWN):
         path = list_path(set_name, name)
-        try:
-            content = json.loads((out / path).read_bytes())
-        except OSError as error:
-            found.append(f"{path}: cannot be read ({error.strerror})")
-        except ValueError as error:
-            found.append(f"{path}: is not JSON ({error})")
-        else:
-            if not isinstance(content, list) or len(content) != count:
-                found.append(f"{path}: is not a list of {count} entries, one per sample of the manifest")
-            else:
-                lists[name] = content
+        content, problems = read_json(out, path)
+        if not problems and (not isinstance(content, list) or len(content) != count):
+            problems = [f"{path}: is not a list of {count} entries, one per sample of the manifest"]
+        if not problems:
+            lists[name] = content
+        found += problems
     return lists, found
 
 

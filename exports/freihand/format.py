@@ -28,7 +28,7 @@ from exports.freihand.crop import square_about
 from exports.freihand.hand import bone_length, mano_of
 from exports.freihand.layout import LISTS, MODEL_PATH, OWN, SETS, VERSION_OFFSET, list_path, picture_path
 from exports.hands import checked_hand
-from exports.pictures import jpeg
+from exports.pictures import bgr, jpeg
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import F64
@@ -75,7 +75,7 @@ class FreiHandFormat(Format):
             "provenance": provenance,
         }
         set_name = SETS[place.split]
-        pictures = {"rgb": jpeg(square.picture(record.photo.image)[..., ::-1])}
+        pictures = {"rgb": jpeg(bgr(square.picture(record.photo.image)))}
         pictures["mask"] = jpeg(np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2), MASK_QUALITY)
         files = {picture_path(set_name, kind, _own_stem(place.id)): data for kind, data in pictures.items()}
         row = {name: _json(value).decode("ascii") for name, value in {**lists, OWN: own}.items()}  # text reads faster

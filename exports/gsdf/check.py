@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from exports.gsdf.annotation import ARRAYS, SDF_ARRAYS
 from exports.gsdf.check_sample import check_sample
 from exports.gsdf.layout import SDF_STAGES, STAGES, kinds_of, split_paths
+from exports.json_file import read_json
 from exports.obman.camera import SIZE
 
 
@@ -51,17 +51,8 @@ def _folders(out: Path, stage: str, ids: set[str]) -> Iterator[str]:
                     yield f"{folder}/{name}.{suffix}: cannot be read as an image of {SIZE}x{SIZE}"
 
 
-def _read(out: Path, path: str) -> tuple[Any, list[str]]:
-    try:
-        return json.loads((out / path).read_text(encoding="utf-8")), []
-    except OSError as error:
-        return None, [f"{path}: cannot be read ({error.strerror})"]
-    except ValueError as error:
-        return None, [f"{path}: is not JSON ({error})"]
-
-
 def _list(out: Path, path: str, ids: list[str]) -> list[str]:
-    content, found = _read(out, path)
+    content, found = read_json(out, path)
     if not found and content != ids:
         found = [f"{path}: is not the list of the {len(ids)} samples of the manifest"]
     return found
@@ -71,7 +62,7 @@ def _align_lists(out: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     ids = {stage: sorted(s["id"] for s in manifest["samples"] if s["split"] == stage) for stage in STAGES}
     names = [f"data/obman/test/rgb/{sample_id}.jpg" for sample_id in ids["test"]]
     for path, expected in (("alignsdf/obman.json", ids["train"]), ("alignsdf/input.json", names)):
-        content, found = _read(out, path)
+        content, found = read_json(out, path)
         key = "train" if path.endswith("obman.json") else "filenames"
         yield from found
         if not found and (not isinstance(content, dict) or content.get(key) != expected):
@@ -81,7 +72,7 @@ def _align_lists(out: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 def _annotations(out: Path, stage: str, ids: set[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The annotations that can be used, by sample id, and what is wrong with the file."""
     path = f"obman_{stage}.json"
-    content, found = _read(out, path)
+    content, found = read_json(out, path)
     if found:
         return {}, found
     try:

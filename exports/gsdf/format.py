@@ -34,7 +34,7 @@ from exports.obman.camera import MODES, TO_OPENGL, put_before_camera
 from exports.obman.layers import render
 from exports.obman.mesh import normalise
 from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta, pickled
-from exports.pictures import jpeg, png
+from exports.pictures import bgr, jpeg, png
 from pipeline.geometry.orientation import is_watertight, orient_outward
 
 DECIMALS = 7  # of metres: what an OBJ keeps, and what the distances are measured to
@@ -96,7 +96,7 @@ class GsdfFormat(Format):
         annotated = annotation(record, model, placement, meta, obj, norm)
         meta = align_meta(meta, annotated) | {OWN_KEY: own_meta(record, model, placement)}
         contents |= {
-            "rgb": jpeg(placement.picture(record.photo.image)[..., ::-1]),
+            "rgb": jpeg(bgr(placement.picture(record.photo.image))),
             "segm": png(render(hand.vertices, model, obj.vertices, obj.faces).segm),
             "meta": pickled(meta),
             "mesh_hand": obj_text(hand.vertices, hand.faces),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from exports.text import rows
 from pipeline.types import F64, I64
 
 
@@ -13,13 +14,9 @@ def obj_text(vertices: F64, faces: NDArray[np.integer]) -> bytes:
 
     Some readers fail without vt or vn. With a single vt none of them splits a vertex, so the mesh stays closed.
     """
-    lines = [f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in vertices.tolist()]
-    lines.append("vt 0 0")
-    lines += [
-        f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in (np.round(vertex_normals(vertices, faces), 4) + 0.0).tolist()
-    ]
-    lines += [f"f {a}/1/{a} {b}/1/{b} {c}/1/{c}" for a, b, c in (faces + 1).tolist()]
-    return ("\n".join(lines) + "\n").encode("ascii")
+    normals = np.round(vertex_normals(vertices, faces), 4) + 0.0
+    text = rows("v %.7f %.7f %.7f", vertices) + "vt 0 0\n" + rows("vn %.4f %.4f %.4f", normals)
+    return (text + rows("f %d/1/%d %d/1/%d %d/1/%d", np.repeat(faces + 1, 2, axis=1))).encode("ascii")
 
 
 def read_obj(text: str) -> tuple[F64, I64]:

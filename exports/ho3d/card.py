@@ -16,8 +16,8 @@ With a checkout of https://github.com/shreyashampali/ho3d as the working directo
     mesh = read_obj("ROOT/models/" + meta["objName"] + "/textured_simple.obj")
     verts = mesh.v @ cv2.Rodrigues(meta["objRot"])[0].T + meta["objTrans"]      # OpenGL camera, metres
 
-- `vis_HO3D.py ROOT ROOT` finds the models below `ROOT/models`. Its `read_RGB_img` asks for `.png`: true of version v2
-  only. Version v3 has `.jpg`, as the public v3.
+- `vis_HO3D.py ROOT ROOT` finds the models below `ROOT/models`. Version v3 has photographs as `.jpg`, as the public v3;
+  older copies of the code ask for `.png`: give them version v2.
 - `read_depth_img` multiplies a uint8 array by 256, which numpy 2 refuses: use numpy 1, or
   `depth[:, :, 2] + depth[:, :, 1].astype("uint16") * 256`.
 - `db_size` and the sequence names in `handobjectconsist` and `homan` are the public set's. Read `train.txt` and

@@ -28,6 +28,7 @@ from exports.ho3d.layout import FRAME, JOINTS, SPLITS, VERSIONS, paths
 from exports.ho3d.meta import OWN_KEY, frame_meta
 from exports.ho3d.model import model_files
 from exports.ho3d.scene import encode, stage
+from exports.pictures import bgr
 
 
 class HO3DFormat(Format):
@@ -56,7 +57,7 @@ class HO3DFormat(Format):
         at = paths(place.split, place.id, options["version"])
         layers = scene.layers
         files = {
-            at["rgb"]: encode(Path(at["rgb"]).suffix, scene.image[..., ::-1]),
+            at["rgb"]: encode(Path(at["rgb"]).suffix, bgr(scene.image)),
             at["depth"]: encode(".png", encode_depth(layers.depth)),
             at["seg"]: segmentation(layers, options["version"]),
             at["meta"]: _pickle(meta),

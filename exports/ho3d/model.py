@@ -19,7 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from exports.base import Record, UnsuitableRecord
 from exports.obman.mesh import MAX_VERTICES, NormalisedObject, normalise, sample_surface
-from exports.pictures import png
+from exports.pictures import bgr, png
+from exports.text import rows
 from pipeline.types import F64, I64
 
 FOLDER = "models"
@@ -80,8 +81,8 @@ def model_files(model: Model) -> dict[str, bytes]:
     contents = {
         OBJ: _obj_text(model).encode("ascii"),
         MTL: f"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {TEXTURE}\n".encode(),
-        TEXTURE: png(model.shape.texture[..., ::-1]),
-        POINTS: _rows("%.6f %.6f %.6f", _points(model)).encode("ascii"),
+        TEXTURE: png(bgr(model.shape.texture)),
+        POINTS: rows("%.6f %.6f %.6f", _points(model)).encode("ascii"),
     }
     return {f"{FOLDER}/{model.name}/{file}": data for file, data in contents.items()}
 
@@ -116,16 +117,12 @@ def _obj_text(model: Model) -> str:
     corners = np.stack([model.faces, model.shape.uv_faces, model.faces], -1) + 1
     return (
         f"mtllib {MTL}\n"
-        + _rows("v %.6f %.6f %.6f", model.vertices)
-        + _rows("vt %.6f %.6f", model.shape.uv)
-        + _rows("vn %.6f %.6f %.6f", _normals(model.vertices, model.faces))
+        + rows("v %.6f %.6f %.6f", model.vertices)
+        + rows("vt %.6f %.6f", model.shape.uv)
+        + rows("vn %.6f %.6f %.6f", _normals(model.vertices, model.faces))
         + "usemtl material_0\n"
-        + _rows("f %d/%d/%d %d/%d/%d %d/%d/%d", corners)
+        + rows("f %d/%d/%d %d/%d/%d %d/%d/%d", corners)
     )
-
-
-def _rows(form: str, array: F64 | I64) -> str:
-    return (form + "\n") * len(array) % tuple(array.ravel().tolist())
 
 
 def _normals(vertices: F64, faces: I64) -> F64:

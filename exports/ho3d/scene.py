@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from exports import pictures
 from exports.base import Record
+from exports.depth import depth_in_view
 from exports.hands import checked_hand
 from exports.ho3d.model import Model, model_of
 from exports.ho3d.view import HEIGHT, WIDTH, View, look_at
 from exports.pictures import jpeg
 from exports.splits import groups_of
-from pipeline.geometry.camera import project
-from pipeline.geometry.raster import depth_map
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, U8, Mask
 
@@ -61,24 +60,12 @@ def stage(record: Record) -> Scene:
 
 def render(K: F64, hand_verts: F64, hand: HandModel, placed: F64, faces: NDArray[np.integer]) -> Layers:
     """hand_verts (778, 3) and placed (V, 3): metres, OpenCV camera. K: pixel (0.5, 0.5) is the first one's centre."""
-    hand_z, object_z = _depth(hand_verts, hand.faces, K), _depth(placed, faces, K)
+    hand_z = depth_in_view(hand_verts, hand.faces, K, HEIGHT, WIDTH)
+    object_z = depth_in_view(placed, faces, K, HEIGHT, WIDTH)
     nearest = np.minimum(hand_z, object_z)
     seen = np.isfinite(nearest)
     in_front = hand_z < object_z
     return Layers(np.where(seen, nearest, 0.0), seen & in_front, seen & ~in_front)
-
-
-def _depth(verts: F64, faces: NDArray[np.integer], K: F64) -> F64:
-    """(480, 640) metres, inf on the background. Only the part of the picture that the mesh can cover is rendered."""
-    depth = np.full((HEIGHT, WIDTH), np.inf)
-    pixels = project(verts, K)
-    x0, y0 = np.clip(np.floor(pixels.min(0)), 0, (WIDTH, HEIGHT)).astype(int)
-    x1, y1 = np.clip(np.ceil(pixels.max(0)), 0, (WIDTH, HEIGHT)).astype(int)
-    if x0 < x1 and y0 < y1:
-        part = K.copy()
-        part[:2, 2] -= (x0, y0)
-        depth[y0:y1, x0:x1] = depth_map(verts, faces, part, y1 - y0, x1 - x0)
-    return depth
 
 
 def encode(suffix: str, picture: NDArray[np.integer]) -> bytes:

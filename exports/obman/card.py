@@ -23,6 +23,8 @@ With a checkout of https://github.com/hassony2/obman as the working directory:
   its surface points (`use_external_points=True`, the default) or obman's own loader.
 - The open hand has MANO's number of vertices, not its faces: draw `verts_3d` with `hand_models/open-hand/faces_*.pkl`
   (of the same form as obman's `mano_faces_*.pkl`); the pose components lie beside them.
+- `ObMan(mode="all", override_scale=True)` of obman_train needs a pixel of the object that the hand does not hide: leave
+  out samples whose `obj_visibility_ratio` is 0.
 - Put nothing else into `meta/`: the loaders read every file name there as a number.
 
 ## What a sample says

@@ -27,7 +27,7 @@ from exports.obman.check import check_obman
 from exports.obman.layers import encode_depth, render
 from exports.obman.layout import KINDS, SHAPENET_ROOT, SPLITS, sample_path
 from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta, pickled
-from exports.pictures import jpeg, png
+from exports.pictures import bgr, jpeg, png
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import U8, Mask, Side
@@ -114,4 +114,4 @@ def _photographs(record: Record, placement: Placement) -> dict[str, U8]:
 
 def _encode(kind: str, picture: U8) -> bytes:
     """JPEG for the photographs (RGB), PNG for the layers (already BGR)."""
-    return jpeg(picture[..., ::-1]) if KINDS[kind] == "jpg" else png(picture)
+    return jpeg(bgr(picture)) if KINDS[kind] == "jpg" else png(picture)

@@ -61,16 +61,17 @@ def encode_depth(depth: F64) -> tuple[U8, dict[str, float]]:
     In ObMan's data the names are swapped: `_min` is the FAR plane and `_max` the NEAR one. A channel runs from 1
     (near) to 255 (far), 0 is background.
     """
-    encoded = np.zeros(depth.shape, dtype=np.uint8)
+    encoded: list[U8] = []
     planes: dict[str, float] = {}
     for channel, prefix in enumerate(CHANNELS):
-        z = depth[..., channel]
+        z = np.ascontiguousarray(depth[..., channel])
         seen = np.isfinite(z)
-        near, far = float(z[seen].min()), float(z[seen].max())
-        share = (z[seen] - near) / (far - near) if far > near else np.ones(int(seen.sum()))
-        encoded[seen, channel] = np.rint(254 * share + 1)
+        near, far = float(z.min()), float(z[seen].max())
+        step = (far - near) / 254
+        share = (z - near) / step if step else np.full(z.shape, 254.0)
+        encoded.append(np.where(seen, np.rint(share + 1), 0).astype(np.uint8))
         planes |= {f"{prefix}depth_min": far, f"{prefix}depth_max": near}
-    return encoded, planes
+    return np.asarray(cv2.merge(encoded), dtype=np.uint8), planes
 
 
 def decode_depth(encoded: U8, far: float, near: float) -> F64:

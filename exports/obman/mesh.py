@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from exports import numpy_pickle
 from exports.base import UnsuitableRecord
-from exports.pictures import png
+from exports.pictures import bgr, png
+from exports.text import rows
 from pipeline.types import F64, I64, U8, Mesh
 
 MAX_VERTICES = np.iinfo(np.int16).max
@@ -81,7 +82,7 @@ def files(obj: NormalisedObject) -> dict[str, bytes]:
     return {
         "model_normalized.obj": _obj_text(obj).encode("ascii"),
         "model_normalized.mtl": b"newmtl material_0\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd texture.png\n",
-        "texture.png": png(obj.texture[..., ::-1]),
+        "texture.png": png(bgr(obj.texture)),
         "model_normalized.pkl": numpy_pickle.dumps({"vertices": obj.vertices, "faces": obj.faces}),
         "surface_points.pkl": numpy_pickle.dumps(sample_surface(obj, SURFACE_POINTS)),
     }
@@ -92,11 +93,11 @@ def sample_surface(obj: NormalisedObject, count: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(int(obj.sample_id, 16))
     vertices = obj.vertices.astype(np.float64)
     area = _face_areas(vertices, obj.faces)
-    picked = vertices[obj.faces[rng.choice(len(area), count, p=area / area.sum())]]
-    share = rng.random((count, 2))
-    share = np.where(share.sum(1, keepdims=True) > 1, 1 - share, share)
-    weight = np.column_stack([1 - share.sum(1), share])
-    return np.asarray(np.einsum("nk,nkd->nd", weight, picked), dtype=np.float32)
+    picked = vertices[obj.faces].take(rng.choice(len(area), count, p=area / area.sum()), axis=0)
+    u, v = rng.random((2, count, 1))
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    points = picked[:, 0] + u * (picked[:, 1] - picked[:, 0]) + v * (picked[:, 2] - picked[:, 0])
+    return np.asarray(points, dtype=np.float32)
 
 
 def _weld(vertices: F64) -> tuple[F64, I64]:
@@ -128,11 +129,12 @@ def _normals(obj: NormalisedObject) -> F64:
 
 
 def _obj_text(obj: NormalisedObject) -> str:
-    lines = ["mtllib model_normalized.mtl", "o model_normalized"]
-    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in obj.vertices.tolist()]
-    lines += [f"vt {u:.6f} {v:.6f}" for u, v in obj.uv.tolist()]
-    lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in (_normals(obj) + 0.0).tolist()]
-    lines.append("usemtl material_0")
     corners = np.stack([obj.faces, obj.uv_faces, obj.faces], -1) + 1
-    lines += ["f " + " ".join(f"{v}/{t}/{n}" for v, t, n in face) for face in corners.tolist()]
-    return "\n".join(lines) + "\n"
+    return (
+        "mtllib model_normalized.mtl\no model_normalized\n"
+        + rows("v %.6f %.6f %.6f", obj.vertices)
+        + rows("vt %.6f %.6f", obj.uv)
+        + rows("vn %.6f %.6f %.6f", _normals(obj) + 0.0)
+        + "usemtl material_0\n"
+        + rows("f %d/%d/%d %d/%d/%d %d/%d/%d", corners)
+    )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from synthetic_pairs import make_record
 from exports import manifest
 from exports.base import Entry, ExportError, ExportInterrupted, Record, get_format
 from exports.verify import verify
+from pipeline.hand_model.mano_file import mano_path
 
 PAIRS = 44  # enough for workers to start
 
@@ -79,10 +81,7 @@ def test_kill_and_rerun_gives_the_bytes_of_an_uninterrupted_run(
     damaged.write_bytes(damaged.read_bytes()[:-1])  # as after a crash of the machine: such a sample is made again
 
     loaded = []
-    entries = [
-        Entry(e.pair_id, e.revision, e.photo_sha256, e.provenance, partial(_noted, e, loaded), digest=e.digest)
-        for e in some_entries()
-    ]
+    entries = [replace(entry, load=partial(_noted, entry, loaded)) for entry in some_entries()]
     get_format("obman").write(entries, out)
     assert 0 < len(loaded) <= PAIRS - after + 2
     assert contents(out) == contents(uninterrupted)
@@ -109,6 +108,26 @@ def test_another_content_starts_anew(uninterrupted: Path, tmp_path: Path) -> Non
     assert contents(out) == contents(uninterrupted)
 
 
+@pytest.mark.parametrize(("mano", "made_anew"), [(b"one", 2), (b"other", 3)])
+def test_another_mano_starts_anew(mano: bytes, made_anew: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples made with one MANO must not be mixed with those of the file that has taken its place."""
+    monkeypatch.setenv("HOI_CACHE", str(tmp_path / "cache"))
+    path = mano_path("right")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"one")
+
+    def interrupt(pair: str, _: str | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get_format("obman").write(some_entries(3), tmp_path / "out", progress=interrupt)
+    path.write_bytes(mano)
+    loaded: list[str] = []
+    entries = [replace(entry, load=partial(_noted, entry, loaded)) for entry in some_entries(3)]
+    assert get_format("obman").write(entries, tmp_path / "out").count == 3
+    assert len(loaded) == made_anew
+
+
 def _die(number: int) -> Record:
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
@@ -117,11 +136,12 @@ def _die(number: int) -> Record:
 
 def test_a_killed_worker_is_one_line_and_what_is_done_stays(uninterrupted: Path, tmp_path: Path) -> None:
     entries = some_entries()
-    last = entries[-1]
-    entries[-1] = Entry(last.pair_id, 2, last.photo_sha256, {}, partial(_die, 0), digest=last.digest)
+    entries[3] = replace(entries[3], load=partial(_die, 0))  # among the first, which are the workers'
+    done: list[str] = []
     with pytest.raises(ExportInterrupted, match="goes on from here"):
-        get_format("obman").write(entries, tmp_path / "out", jobs=2)
-    assert len(list((tmp_path / ".out.partial" / ".journal").iterdir())) > PAIRS / 2
+        get_format("obman").write(entries, tmp_path / "out", jobs=2, progress=lambda pair, _: done.append(pair))
+    assert done
+    assert len(list((tmp_path / ".out.partial" / ".journal").glob("[0-9]*.json"))) >= len(done)
     get_format("obman").write(some_entries(), tmp_path / "out", jobs=2)
     assert contents(tmp_path / "out") == contents(uninterrupted)
 
