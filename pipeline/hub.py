@@ -110,8 +110,7 @@ def pull(name: str, say: Progress) -> Path:
 @contextlib.contextmanager
 def _hub_errors(model: HubModel) -> Iterator[None]:
     """What can go wrong with a hub, each as one line that says what to do."""
-    from huggingface_hub import errors
-
+    errors: Any = importlib.import_module("huggingface_hub.errors")
     again = f"hoi-annotate models pull {model.name}"
     try:
         yield
@@ -131,8 +130,8 @@ def _hub_errors(model: HubModel) -> Iterator[None]:
     except (errors.HTTPError, errors.LocalEntryNotFoundError, ConnectionError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingWeights(
-            f"{model.name}: the hub is out of reach ({said}); with a network run again: {again} - or bring the files of "
-            f"{model.repo} from elsewhere and run: hoi-annotate models adopt {model.name} FOLDER"
+            f"{model.name}: the hub is out of reach ({said}); with a network run again: {again} - or bring the files "
+            f"of {model.repo} from elsewhere and run: hoi-annotate models adopt {model.name} FOLDER"
         ) from error
 
 

@@ -111,8 +111,8 @@ def add_mano(
 ) -> None:
     """Add your own MANO hands, for `hand_model = "mano"` in a recipe's [hand], and `export --hand-model mano`.
 
-    Its makers give them to those who register. The file is read without running anything in it, and converted into the
-    folder of the weights. It stays under MANO's licence, and so do the vertices and parameters that are written with it.
+    Its makers give them to those who register. The file is read without running anything in it, and converted into
+    the folder of the weights. It stays under MANO's licence, and so do vertices and parameters written with it.
     """
     from pipeline.hand_model import mano_file
 

@@ -67,7 +67,7 @@ def test_a_pull_records_commit_and_digests_and_needs_no_network_afterwards(far: 
 
 def test_a_pull_that_broke_off_goes_on(far: FakeHub) -> None:
     far.fails["sub/vae.safetensors"] = 403
-    with pytest.raises(MissingWeights, match="tiny: .*run"):
+    with pytest.raises(MissingWeights, match=r"tiny: .*run"):
         hub.pull("tiny", lambda _: None)
     assert not hub.is_present("tiny")
     assert "model.safetensors" in far.served
@@ -79,7 +79,7 @@ def test_a_pull_that_broke_off_goes_on(far: FakeHub) -> None:
 
 def test_a_damaged_file_is_not_kept(far: FakeHub) -> None:
     far.damaged.add("model.safetensors")
-    with pytest.raises(MissingWeights, match="model.safetensors arrived damaged"):
+    with pytest.raises(MissingWeights, match=r"model\.safetensors arrived damaged"):
         hub.pull("tiny", lambda _: None)
     assert not hub.is_present("tiny")
     far.damaged.clear()
@@ -127,14 +127,12 @@ def test_what_cannot_be_pulled_says_what_to_do(
 
 def test_a_disk_without_room_is_told_before_anything_is_fetched(far: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "tiny", HubModel(**(vars(TINY) | {"size_gb": 1e9})))
-    with pytest.raises(MissingWeights, match="needs 1e\\+09 GB.*set HOI_CACHE"):
+    with pytest.raises(MissingWeights, match=r"needs 1e\+09 GB.*set HOI_CACHE"):
         hub.pull("tiny", lambda _: None)
     assert far.served == []
 
 
-def test_one_model_that_cannot_be_had_does_not_hold_up_the_others(
-    far: FakeHub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_cannot_be_had_does_not_hold_up_the_others(far: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = (HubModel(**(vars(TINY) | {"name": "theirs", "repo": ""})), TINY)
     monkeypatch.setitem(MODELS, "theirs", wanted[0])
     monkeypatch.setattr("pipeline.requirements.published", lambda recipe: wanted)
