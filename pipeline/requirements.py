@@ -17,16 +17,24 @@ from pipeline.hand_model.mano_file import SIDES
 from pipeline.hand_model.model import OPEN_HAND, hand_path
 from pipeline.recipe import ADAPTER_STAGES, Recipe
 
+_ready: set[str] = set()  # digests of recipes
+
 
 class NotReady(MissingWeights):
     """A recipe cannot run here; the message has one line for each thing that is missing, and how to get it."""
 
 
 def check(recipe: Recipe, chosen: Sequence[Any]) -> None:
-    """Raises NotReady, before any work, when something is missing that the recipe's adapters `chosen` need."""
+    """Raises NotReady, before any work, when something is missing that the recipe's adapters `chosen` need.
+
+    A recipe that was found ready is not looked at again in this process.
+    """
+    if recipe.digest in _ready:
+        return
     lines = missing(recipe, chosen)
     if lines:
         raise NotReady("\n  ".join([f"recipe '{recipe.name}' cannot run here yet:", *lines]))
+    _ready.add(recipe.digest)
 
 
 def missing(recipe: Recipe, chosen: Sequence[Any] | None = None) -> list[str]:
@@ -45,11 +53,11 @@ def missing(recipe: Recipe, chosen: Sequence[Any] | None = None) -> list[str]:
             if not hub.is_present(model.name):
                 lines.append(hub.missing(model.name))
         lines += getattr(adapter, "needs", list)()
-    try:
-        for side in SIDES:
+    for side in SIDES:
+        try:
             hand_path(side, hand_model(recipe))
-    except MissingWeights as error:
-        lines.append(str(error))
+        except MissingWeights as error:
+            lines.append(str(error))
     return list(dict.fromkeys(lines))
 
 

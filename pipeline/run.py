@@ -338,7 +338,7 @@ def _optimise(
 
     settings = run.recipe.stage("optimise")
     view = make_view(camera, masks, completion.amodal_mask, settings["size"], settings["device"])
-    model = load_hand(estimate.pose.side)
+    model = load_hand(estimate.pose.side, estimate.model)
     scene = [view.camera, *(t.cpu().numpy() for t in (view.hand, view.cover, view.object, view.amodal)), settings]
     coarse = cache(lambda: coarse_mesh(item, settings["faces"]))  # made when the first stage needs it
     fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(coarse(), view, settings))
