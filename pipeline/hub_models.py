@@ -57,7 +57,7 @@ MODELS: dict[str, HubModel] = {
             commercial=True,
             size_gb=0.9,
             vram_gb=3,
-            improves="sharper masks than SAM at a third of its size",
+            improves="sharper masks than SAM's at a third of its size",
             adapters=("sam2", "grounded-sam2"),
             patterns=SAFE,
             libraries=("transformers",),
@@ -90,7 +90,7 @@ MODELS: dict[str, HubModel] = {
         HubModel(
             name="lisa",
             repo="xinlai/LISA-13B-llama2-v1-explanatory",
-            licence="Llama 2 Community License",
+            licence="Llama 2 Community License (its language model)",
             commercial=None,
             size_gb=28,
             vram_gb=30,
@@ -99,14 +99,14 @@ MODELS: dict[str, HubModel] = {
         ),
         HubModel(
             name="vitpose",
-            repo="usyd-community/vitpose-plus-huge",
+            repo="",  # those of the hub know the body's 17 keypoints and no hands
             licence="Apache-2.0",
             commercial=True,
             size_gb=3.8,
             vram_gb=5,
-            improves="hand keypoints under occlusion, and the boxes HaMeR wants",
+            improves="hand keypoints under occlusion, by the whole body",
             adapters=("vitpose",),
-            patterns=SAFE,
+            source="https://github.com/ViTAE-Transformer/ViTPose (whole body, in the format of transformers)",
             libraries=("transformers",),
         ),
         HubModel(
@@ -248,8 +248,8 @@ MODELS: dict[str, HubModel] = {
         HubModel(
             name="trellis2",
             repo="microsoft/TRELLIS.2-4B",
-            licence="MIT",
-            commercial=True,
+            licence="MIT; DINOv3 License (its image encoder, which it fetches itself)",
+            commercial=None,
             size_gb=16,
             vram_gb=24,
             improves="the finest geometry and materials",
