@@ -62,14 +62,26 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
         if score > best_score + 1e-9:
             best, best_score = axis + turn, score
     direction = np.array([np.cos(best), np.sin(best)])
-    along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
-    cone = (along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0))
-    side = beyond_wrist(scene.shape, hand, direction) & (cone | ~hand.capsules(scene.shape, WIDE))
+    along = dx * direction[0] + dy * direction[1]
+    cone, side = arm_cone(scene.shape, hand, direction), arm_side(scene.shape, hand, direction)
     mask = side & cone & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
     labels, _ = components(opened(mask, THINNEST * hand.metre))
     near = (along < 0.04) & (labels > 0)
     beside = np.unique(labels[near])
     return Forearm(direction, np.isin(labels, beside[beside > 0]), side)
+
+
+def arm_cone(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
+    """(h, w): where a forearm that leaves the wrist in this direction can be seen."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    dx, dy = (x - hand.wrist[0]) / hand.metre, (y - hand.wrist[1]) / hand.metre
+    along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
+    return np.asarray((along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0)))
+
+
+def arm_side(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
+    """(h, w): past the wrist, but for fingers that are bent back beside the forearm."""
+    return beyond_wrist(shape, hand, direction) & (arm_cone(shape, hand, direction) | ~hand.capsules(shape, WIDE))
 
 
 def edge_strength(scene: Scene) -> np.ndarray:
