@@ -40,11 +40,12 @@ class GenerativeInpainter:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        self._resegmenter = model_of(settings)
+        resegmenter = model_of(settings)
+        self.models = (resegmenter,) if resegmenter else ()  # that it needs besides its own
 
     @property
     def weights_digest(self) -> str:
-        return " ".join(hub.digest(model) for model in (self.model, self._resegmenter) if model)
+        return " ".join(hub.digest(model) for model in (self.model, *self.models))
 
     def paint(self, image: U8, hole: Mask, generator: torch.Generator) -> U8:
         """The model's whole answer to a tile (h, w, 3), sides multiples of 16, with a hole (h, w)."""

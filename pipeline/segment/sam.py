@@ -42,7 +42,7 @@ class SamSegmenter:
 
 def looking_at(image: U8, settings: Mapping[str, Any], adapter: str) -> Ask:
     """Asks SAM about one picture (H, W, 3). The setting `architecture` names the checkpoint's: vit_h, vit_l, vit_b."""
-    package = hub.require("segment_anything", adapter=adapter, extra="sam")
+    package = hub.require("segment_anything", adapter=adapter, extra="large")
     architecture = str(settings.get("architecture", ARCHITECTURE))
     placement = Placement.of({**settings, "dtype": "float32"})  # the package's own arithmetic
 

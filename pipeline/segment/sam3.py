@@ -49,7 +49,7 @@ class Sam3Segmenter:
         """One entry per hand: its masks at photo size, or why it has none. Raises MissingWeights, MissingExtra."""
         if not hands:
             return []
-        hub.require("torchvision", adapter=self.name, extra="sam")  # transformers' Sam3Model is a blank without it
+        hub.require("torchvision", adapter=self.name, extra="")  # transformers' Sam3Model is a blank without it
         found, things = self._named(photo, (HAND, OBJECT))
         thing = np.any(things.masks, axis=0) if len(things.masks) else np.zeros(photo.size, dtype=bool)
         sure = float(things.scores.max(initial=0.0))

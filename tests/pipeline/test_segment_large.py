@@ -132,7 +132,7 @@ def test_a_broken_snapshot_is_one_line(built: Path, tmp_path: Path) -> None:
 def test_without_torchvision_one_line_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.delitem(sys.modules, "segment_anything", raising=False)
-    with pytest.raises(MissingExtra, match=rf"^{name}: needs torchvision.*pip install 'hoi-annotate\[sam\]'$"):
+    with pytest.raises(MissingExtra, match=rf"^{name}: needs torchvision.*pip install torchvision$"):
         load_adapter("segment", name, {}).segment(PHOTO, [HAND])
 
 
