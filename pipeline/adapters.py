@@ -25,12 +25,23 @@ SHIPPED = {
     },
     "segment": {
         "landmark": "pipeline.segment.landmark:LandmarkSegmenter",
+        "sam": "pipeline.segment.sam:SamSegmenter",
+        "sam2": "pipeline.segment.sam2:Sam2Segmenter",
+        "sam3": "pipeline.segment.sam3:Sam3Segmenter",
+        "grounded-sam2": "pipeline.segment.grounded_sam2:GroundedSam2Segmenter",
+        "masks": "pipeline.segment.given:GivenMasks",
     },
     "hand": {
         "landmark-fit": "pipeline.hand.fit:LandmarkFitter",
     },
     "inpaint": {
         "silhouette": "pipeline.inpaint.silhouette:SilhouetteInpainter",
+        "sd-inpaint": "pipeline.inpaint.sd_inpaint:SdInpainter",
+        "sdxl-inpaint": "pipeline.inpaint.sdxl_inpaint:SdxlInpainter",
+        "flux-fill": "pipeline.inpaint.flux_fill:FluxFillInpainter",
+        "flux2-klein": "pipeline.inpaint.flux2_klein:Flux2KleinInpainter",
+        "qwen-edit": "pipeline.inpaint.qwen_edit:QwenEditInpainter",
+        "lama": "pipeline.inpaint.lama:LamaInpainter",
     },
     "reconstruct": {
         "single-view": "pipeline.reconstruct.single_view:SingleViewReconstructor",

@@ -85,16 +85,17 @@ class Placement:
         """A torch module (set to evaluation) or a diffusers pipeline, where it is to run, ready to be called.
 
         A pipeline that is offloaded keeps its parts in main memory and brings each to the GPU for as long as it works;
-        a module that is offloaded ('sequential') does so layer by layer. On the CPU nothing is offloaded.
+        a module that is offloaded ('sequential') does so layer by layer. On the CPU nothing is offloaded. A pipeline
+        keeps the number formats that it was loaded in: some of its parts may want another than the rest.
         """
-        device, dtype = self.torch_device, self.torch_dtype
+        device = self.torch_device
         anything: Any = model
         if isinstance(model, torch.nn.Module):
             model.eval().requires_grad_(False)
-            model.to(dtype=dtype)
+            model.to(dtype=self.torch_dtype)
         how = self._offload_of(model)
         if device.type == "cpu" or how == "none":
-            return cast(T, anything.to(device) if isinstance(model, torch.nn.Module) else anything.to(device, dtype))
+            return cast(T, anything.to(device))
         if isinstance(model, torch.nn.Module):
             from accelerate import cpu_offload
 

@@ -73,7 +73,7 @@ MODELS: dict[str, HubModel] = {
             adapters=("sam3",),
             patterns=SAFE,
             gated=True,
-            libraries=("transformers",),
+            libraries=("transformers", "torchvision"),
         ),
         HubModel(
             name="grounding-dino",
@@ -161,7 +161,7 @@ MODELS: dict[str, HubModel] = {
         ),
         HubModel(
             name="qwen-edit",
-            repo="Qwen/Qwen-Image-Edit-2509",
+            repo="Qwen/Qwen-Image-Edit",
             licence="Apache-2.0",
             commercial=True,
             size_gb=58,
@@ -172,15 +172,14 @@ MODELS: dict[str, HubModel] = {
         ),
         HubModel(
             name="lama",
-            repo="Carve/LaMa-ONNX",
+            repo="",  # its authors' checkpoint needs their old libraries; this is the TorchScript export of it
             licence="Apache-2.0",
             commercial=True,
             size_gb=0.2,
             vram_gb=1,
             improves="fast texture in small holes, also on a CPU",
-            revision="c3c0c9e468934d62e79c329e35d82dd09ff8c444",
             adapters=("lama",),
-            patterns=("lama_fp32.onnx",),
+            source="https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
         ),
         HubModel(
             name="moge",

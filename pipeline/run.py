@@ -112,7 +112,7 @@ class _Run:
 
     def adapter(self, stage: str) -> tuple[Any, str]:
         """The recipe's adapter of a stage and the version string that goes into the cache key."""
-        settings = self.recipe.stage(stage)
+        settings = {"seed": self.recipe.seed, **self.recipe.stage(stage)}
         adapter = load_adapter(stage, settings["adapter"], settings)
         return adapter, f"{adapter.name} {adapter.version} {adapter.weights_digest}"
 

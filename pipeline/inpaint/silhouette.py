@@ -62,15 +62,15 @@ def complete_silhouette(masks: Masks) -> tuple[Mask, tuple[str, ...]]:
     hidden = _grown(masks.hand | masks.arm, seam) & ~visible
     hull = _hull(visible)
     if (hull & ~visible & ~hidden).sum() > CONCAVE * (hull & ~hidden).sum():
-        bridged = _connected(visible | (_closed(visible) & hidden), visible, hidden)
+        bridged = connected(visible | (_closed(visible) & hidden), visible, hidden)
         if (bridged & visible).sum() > WHOLE * visible.sum():
             return bridged, ()
-    amodal = _connected(visible | (hull & hidden), visible, hidden)
+    amodal = connected(visible | (hull & hidden), visible, hidden)
     mirrors = find_mirrors(visible, hidden)
     if not mirrors:
         return amodal, ()
-    grown = _connected(amodal | (reflected(amodal, mirrors[:MOST_MIRRORS]) & hidden), visible, hidden)
-    grown = _connected(grown | (_hull(grown) & hidden), visible, hidden)
+    grown = connected(amodal | (reflected(amodal, mirrors[:MOST_MIRRORS]) & hidden), visible, hidden)
+    grown = connected(grown | (_hull(grown) & hidden), visible, hidden)
     if not 1.02 * amodal.sum() < grown.sum() < (1 + MOST_ADDED) * visible.sum():
         return amodal, ()
     if _bite(hull, visible, hidden & _grown(grown & ~amodal, 4)) < LEAST_BITE * extent:
@@ -103,8 +103,8 @@ def _main_parts(mask: Mask) -> Mask:
     return np.asarray(np.isin(labels, np.flatnonzero(areas >= max(1.0, SPECK * areas.max()))) & mask)
 
 
-def _connected(amodal: Mask, visible: Mask, hidden: Mask) -> Mask:
-    """The component that holds most of the visible object, its hidden holes closed, its spurs cut."""
+def connected(amodal: Mask, visible: Mask, hidden: Mask) -> Mask:
+    """The component (H, W) that holds most of the visible object, its hidden holes closed, its spurs cut."""
     filled = (amodal | _holes(amodal, hidden)).astype(np.uint8)
     smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     whole = smooth | visible

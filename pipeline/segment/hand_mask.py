@@ -92,9 +92,9 @@ def _visible(bones: Mask, colour: F64) -> np.ndarray:
     return np.array([bool(bone.any()) and float((colour[bone] > 0).mean()) > VISIBLE for bone in bones])
 
 
-def beyond_wrist(scene: Scene, hand: Skeleton, direction: F64) -> Mask:
+def beyond_wrist(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
     """(h, w): past the wrist's crease, where the detector puts its wrist, in the forearm's direction."""
-    y, x = np.mgrid[: scene.shape[0], : scene.shape[1]]
+    y, x = np.mgrid[: shape[0], : shape[1]]
     along = (x - hand.wrist[0]) * direction[0] + (y - hand.wrist[1]) * direction[1]
     return np.asarray(along > 0)
 

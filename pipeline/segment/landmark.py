@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from pipeline.segment.colour import to_lab
+from pipeline.segment.contour import ADJACENT
 from pipeline.segment.cut import cut
 from pipeline.segment.foreground import ForegroundNet, grabcut_map
 from pipeline.segment.hand_mask import cut_hand, hand_evidence
-from pipeline.segment.object_mask import ADJACENT, Forearm, Grasp, choose_object, find_forearm
+from pipeline.segment.object_mask import Forearm, Grasp, choose_object, find_forearm
 from pipeline.segment.scene import Scene, dilate, distance_to, eroded, signed_distance
 from pipeline.types import HandDetection, Mask, Masks, Photo
 from pipeline.weights import WEIGHTS, is_cached, weight_path

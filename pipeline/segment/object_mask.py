@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.segment.contour import ADJACENT, touching
 from pipeline.segment.foreground import grabcut_map
 from pipeline.segment.hand_mask import FOREGROUND, WIDE, HandEvidence, beyond_wrist
 from pipeline.segment.scene import Scene, Skeleton, components, count, dilate, distance_to, opened
 from pipeline.types import F64, Mask
 
-ADJACENT = 0.012  # metres between the contours of object and hand
 THINNEST = 0.0025  # metres; what is thinner is a seam between hand and background
 MOST_PARTS = 6
 JOIN_LOSS = 0.045  # of quality that a further part may cost
@@ -62,22 +62,26 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
         if score > best_score + 1e-9:
             best, best_score = axis + turn, score
     direction = np.array([np.cos(best), np.sin(best)])
-    along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
-    cone = (along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0))
-    side = beyond_wrist(scene, hand, direction) & (cone | ~hand.capsules(scene.shape, WIDE))
+    along = dx * direction[0] + dy * direction[1]
+    cone, side = arm_cone(scene.shape, hand, direction), arm_side(scene.shape, hand, direction)
     mask = side & cone & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
     labels, _ = components(opened(mask, THINNEST * hand.metre))
     near = (along < 0.04) & (labels > 0)
-    touching = np.unique(labels[near])
-    return Forearm(direction, np.isin(labels, touching[touching > 0]), side)
+    beside = np.unique(labels[near])
+    return Forearm(direction, np.isin(labels, beside[beside > 0]), side)
 
 
-def contour_filter(parts: Mask, hand: Mask, reach: float) -> Mask:
-    """`parts` without the components whose contour is farther than `reach` pixels from the hand's (METHOD 1.1)."""
-    labels, _ = components(parts)
-    near = distance_to(hand) <= reach
-    touching = np.unique(labels[near & (labels > 0)])
-    return np.asarray(np.isin(labels, touching) & (labels > 0))
+def arm_cone(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
+    """(h, w): where a forearm that leaves the wrist in this direction can be seen."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    dx, dy = (x - hand.wrist[0]) / hand.metre, (y - hand.wrist[1]) / hand.metre
+    along, across = dx * direction[0] + dy * direction[1], np.abs(dy * direction[0] - dx * direction[1])
+    return np.asarray((along > 0) & (across < ARM_HALF_WIDTH + ARM_SPREAD * np.maximum(along, 0)))
+
+
+def arm_side(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
+    """(h, w): past the wrist, but for fingers that are bent back beside the forearm."""
+    return beyond_wrist(shape, hand, direction) & (arm_cone(shape, hand, direction) | ~hand.capsules(shape, WIDE))
 
 
 def edge_strength(scene: Scene) -> np.ndarray:
@@ -155,7 +159,7 @@ def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Reading:
     Contour filter first; then, from the best part on, those that make as good an object together: fingers may
     divide an object, but the hull over its parts then holds little else.
     """
-    labels, areas = components(contour_filter(candidate, grasp.hand, ADJACENT * grasp.metre))
+    labels, areas = components(touching(candidate, grasp.hand, ADJACENT * grasp.metre))
     to_hand, to_arm = dilate(grasp.hand, ADJACENT * grasp.metre), dilate(grasp.arm, ADJACENT * grasp.metre)
     parts = []
     for i in np.argsort(-areas)[:MOST_PARTS]:

@@ -89,12 +89,15 @@ class Scene:
         size = (max(1, round(photo.size[1] * scale)), max(1, round(photo.size[0] * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(photo.image, size, interpolation=method), dtype=np.uint8)
-        hands = tuple(_skeleton(d, scale) for d in detections)
+        hands = tuple(skeleton_of(d, scale) for d in detections)
         return cls(image, to_lab(image), scale, hands)
 
 
-def _skeleton(detection: HandDetection, scale: float) -> Skeleton:
-    """Pixels per metre is the ratio of the spreads of image and world keypoints (both seen along the same axis)."""
+def skeleton_of(detection: HandDetection, scale: float = 1.0) -> Skeleton:
+    """A hand's keypoints at `scale` working pixels per photo pixel.
+
+    Pixels per metre is the ratio of the spreads of image and world keypoints (both seen along the same axis).
+    """
     points = np.asarray(detection.keypoints, dtype=np.float64) * scale
     spread = np.linalg.norm(points - points.mean(0))
     world = detection.world[:, :2] - detection.world[:, :2].mean(0)

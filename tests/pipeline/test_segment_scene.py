@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.segment import landmark
+from pipeline.segment.contour import touching
 from pipeline.segment.hand_mask import hand_evidence
 from pipeline.segment.landmark import LandmarkSegmenter, segment_scene
-from pipeline.segment.object_mask import contour_filter, find_forearm
+from pipeline.segment.object_mask import find_forearm
 from pipeline.segment.scene import Scene
 from pipeline.types import HandDetection, Mask, Masks, Photo
 
@@ -155,7 +156,7 @@ def test_contour_filter_drops_what_does_not_touch_the_hand() -> None:
     hand[40:60, 40:60] = True
     parts[40:60, 62:80] = True  # 2 px away
     parts[5:15, 5:15] = True
-    kept = contour_filter(parts, hand, reach=4)
+    kept = touching(parts, hand, reach_px=4)
     assert kept[50, 70]
     assert not kept[10, 10]
 

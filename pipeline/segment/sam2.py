@@ -1,0 +1,71 @@
+"""SAM 2 (Ravi et al. 2024) through transformers, pointed at things by boxes and points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import hub
+from pipeline.pretrained import enough_memory, pretrained
+from pipeline.segment.by_prompts import Guess
+from pipeline.segment.prompts import Ask, Prompt
+from pipeline.segment.square import from_square, into_square, square
+from pipeline.types import U8, HandDetection, Mask, Masks, Photo
+
+MODEL = "sam2"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Sam2Segmenter:
+    """Hands and what they hold, drawn by SAM 2 where the cpu recipe's segmenter points."""
+
+    name = "sam2"
+    version = "1"
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._guess = Guess()
+
+    @property
+    def weights_digest(self) -> str:
+        return f"{hub.digest(MODEL)} {self._guess.weights_digest}"
+
+    def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
+        """One entry per hand: its masks at photo size, or why it has none. Raises MissingWeights, MissingExtra."""
+        ask = looking_at(photo.image, self._settings, self.name)
+        return self._guess.segment(photo, hands, ask) if hands else []
+
+
+def looking_at(image: U8, settings: Mapping[str, Any], adapter: str) -> Ask:
+    """Asks SAM 2 about one picture (H, W, 3), which is encoded with the first question."""
+    model = pretrained(adapter, MODEL, "transformers", "Sam2Model", settings)
+    side = int(model.config.prompt_encoder_config.image_size)
+    encoded: dict[str, Any] = {"pixel_values": square(image, side, MEAN, STD).to(model.device, model.dtype)}
+
+    def ask(prompt: Prompt) -> tuple[Mask, float]:
+        with enough_memory(adapter), torch.inference_mode():
+            answer = model(**encoded, **_inputs(prompt, image, side, model), multimask_output=prompt.box is None)
+        encoded.clear()
+        encoded["image_embeddings"] = answer.image_embeddings
+        scores = answer.iou_scores[0, 0].float().cpu()
+        best = int(scores.argmax())
+        mask = from_square(answer.pred_masks[0, 0, best : best + 1], image.shape[:2])[0] > 0
+        return mask.numpy(), float(np.clip(scores[best], 0, 1))
+
+    return ask
+
+
+def _inputs(prompt: Prompt, image: U8, side: int, model: Any) -> dict[str, torch.Tensor]:
+    points = into_square(np.vstack([prompt.inside, prompt.outside]), image, side)
+    labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
+    inputs = {}
+    if labels:
+        inputs["input_points"] = torch.tensor(points[None, None], dtype=torch.float32, device=model.device)
+        inputs["input_labels"] = torch.tensor([[labels]], device=model.device)
+    if prompt.box is not None:
+        box = into_square(prompt.box.reshape(2, 2), image, side).reshape(1, 1, 4)
+        inputs["input_boxes"] = torch.tensor(box, dtype=torch.float32, device=model.device)
+    return inputs
