@@ -18,7 +18,7 @@ from obstore.store import LocalStore, from_url
 from db.errors import StorageError, StorageFull, StorageUnwritable
 
 PROBLEMS = (BaseError, OSError, ValueError)  # what obstore raises
-RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}  # 6 s of waiting in all
+RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}  # 6 s of waiting in all
 AMAZON = "Amazon S3"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 

@@ -81,7 +81,7 @@ def test_what_leads_nowhere_in_a_bucket_is_refused(bucket: str) -> None:
     with pytest.raises(BadRequest, match="no pictures there"):
         sources.find(f"{bucket}/nothing/")
     (missing,) = sources.find(f"{bucket}/photos/x.png")
-    with pytest.raises(BadRequest, match="x.png: no such object"):
+    with pytest.raises(BadRequest, match=r"x\.png: no such object"):
         missing.read()
     with pytest.raises(StorageUnwritable, match="no such bucket"):
         sources.find("s3://nowhere/photos/")
