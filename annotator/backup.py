@@ -66,7 +66,7 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
     damaged are told and left out. Raises BadRequest.
     """
     before = _read_manifest(folder) if (folder / MANIFEST).exists() else None
-    if before is None and folder.exists() and {path.name for path in folder.iterdir()} - {STORE, PART}:
+    if before is None and folder.exists() and any(folder.iterdir()) and not (folder / PART).exists():
         raise BadRequest(f"{folder} is no backup and not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     result = Copied()
@@ -86,7 +86,6 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
     digest = _digest(part)
     kept = folder / f"database-{digest[:16]}.sqlite"
     part.replace(kept)
-    shutil.rmtree(folder / PART)
     for path in _own_files(workspace.root):
         if path.exists():
             _copy_private(path, folder / path.name)
@@ -99,7 +98,9 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
         "blobs": result.blobs,
         "lost": result.lost,
     }
+    os.sync()  # what the manifest promises is on the disk before it
     _write(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    shutil.rmtree(folder / PART)
     for path in folder.glob("database-*.sqlite"):
         if path != kept:
             path.unlink()

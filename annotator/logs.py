@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import structlog
 from structlog.contextvars import bound_contextvars as bound
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 from annotator.progress import Progress
@@ -50,11 +51,13 @@ def configure(style: Style) -> None:
     """What this program logs goes to stderr from now on; of libraries only warnings."""
     if is_json(style):
         rendered: list[Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),  # they may be secrets
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     else:
-        rendered = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        rendered = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

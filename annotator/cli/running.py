@@ -84,7 +84,7 @@ def up(
     install.check(venv)
     gallery = Links.of(opened).gallery()  # first of all: without a public address nothing here can be reached
     on = serving.listen(opened.settings.host, opened.settings.port)
-    output.say("starting Label Studio")
+    say("starting Label Studio")
     server = StudioServer(opened.root / "studio" / "data", venv, opened.settings.studio_port, account)
     with server, _worker_process(opened, slots):
         if server.credentials != account:
@@ -99,10 +99,10 @@ def up(
             studio.tell(server.credentials, kept, fresh)
             output.data(f"review:       {connection.url}/projects/{project.external_id}/data?labeling=1")
             output.data(f"gallery:      {gallery}")
-            output.say("Ctrl-C stops everything; the same command goes on where this one stopped")
+            say("Ctrl-C stops everything; the same command goes on where this one stopped")
 
         serving.serve(opened, on, say, ready)
-    output.say("stopped")
+    say("stopped")
 
 
 @contextmanager

@@ -55,12 +55,15 @@ def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFound):
         return JSONResponse({"detail": "Not Found"}, 404)
     if isinstance(error, StorageError | HoiError):
-        about = {"pair": request.path_params.get("pair"), "revision": request.path_params.get("number")}
-        known = {name: value for name, value in about.items() if value is not None}
-        logger.error(str(error), error=type(error).__name__, **known)
+        logger.error(str(error), error=type(error).__name__, **_about(request))
         status = 503 if isinstance(error, DatabaseBusy) else 500
         return JSONResponse({"detail": "the server cannot do this now, its log says why"}, status)
     return JSONResponse({"detail": "a bug in the server, its log has the traceback"}, 500, headers=guard.HEADERS)
+
+
+def _about(request: Request) -> dict[str, Any]:
+    named = request.path_params
+    return {"pair": named["pair"], "revision": int(named["number"])} if {"pair", "number"} <= named.keys() else {}
 
 
 def _docs(app: FastAPI) -> Response:

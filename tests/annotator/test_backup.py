@@ -228,6 +228,22 @@ def killed(*arguments: object) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
+def test_an_end_before_the_last_word_is_no_backup_yet(
+    full: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise OSError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sync", away)
+        with pytest.raises(OSError, match="power"):
+            backup(full, tmp_path / "backup", progress=Silent())
+    with pytest.raises(BadRequest, match="no backup"):
+        to(tmp_path / "new")(tmp_path / "backup")
+    assert backup(full, tmp_path / "backup", progress=Silent()).copied == 0
+    assert to(tmp_path / "new")(tmp_path / "backup").copied == 6
+
+
 def test_killed_in_the_middle_both_go_on_where_they_were(full: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     killed("backup", full.root, folder)

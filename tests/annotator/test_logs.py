@@ -126,7 +126,7 @@ def test_what_goes_wrong_in_the_server_is_told_with_its_ids(
     assert answer.status == 500
     assert "damaged" not in answer.text
     (event,) = events(capsys.readouterr().err)
-    assert (event["pair"], event["revision"], event["error"]) == (pair, "1", "BlobCorrupt")
+    assert (event["pair"], event["revision"], event["error"]) == (pair, 1, "BlobCorrupt")
     assert "is damaged" in event["event"]
     assert path.split("/")[4] not in json.dumps(event)  # the address is a key
 
@@ -147,6 +147,28 @@ def test_lines_for_a_person(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert "careful" in second
     assert "job=7" in second
     assert not first.startswith("{")
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_traceback_tells_no_secrets(
+    style: logs.Style, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import logging
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    logs.configure(style)
+
+    def fails(secret: str) -> None:
+        raise ZeroDivisionError("the sum")
+
+    try:
+        fails("-".join(("very", "private")))
+    except ZeroDivisionError:
+        logging.getLogger("uvicorn.error").exception("in the server")
+    said = capsys.readouterr().err
+    assert "the sum" in said
+    assert "very-private" not in said
 
 
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
