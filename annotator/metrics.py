@@ -1,11 +1,10 @@
-"""What Prometheus is told: our own rows, counted when it asks, so that every process of a workspace says the same; and
-how long the jobs of this process took."""
+"""What Prometheus is told: our own rows, counted when it asks, so that every process of a workspace says the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -13,14 +12,6 @@ from prometheus_client.registry import Collector
 from annotator.errors import WorkspaceError
 from annotator.workspace import Workspace
 from db.repositories import Jobs, Measures, Pairs, Photos, Reviews, Revisions
-
-JOB_SECONDS = Histogram(
-    "hoi_worker_job_seconds",
-    "Jobs this process carried out.",
-    ["kind", "state"],
-    buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
-    registry=None,
-)
 
 
 class Rows(Collector):
@@ -60,7 +51,6 @@ def registry(workspace: Workspace) -> CollectorRegistry:
     """Not the process-wide one: a test may have two servers."""
     made = CollectorRegistry()
     made.register(Rows(workspace))
-    made.register(JOB_SECONDS)
     return made
 
 

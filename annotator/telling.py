@@ -1,4 +1,4 @@
-"""What is told of a job: to the log when it begins and ends, to Prometheus how long it took."""
+"""What the log is told of a job: when it begins, and when and how it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from annotator import logs
-from annotator.metrics import JOB_SECONDS
 from annotator.workspace import Workspace
 from db.models import Revision
 from db.repositories import Jobs
@@ -29,9 +28,8 @@ def told(workspace: Workspace, job_id: int) -> Iterator[None]:
         with workspace.database.read() as session:
             job = Jobs(session).get(job_id)
             revision = None if job.revision_id is None else session.get_one(Revision, job.revision_id).number
-            kind, state, pair = job.kind, job.state, None if job.pair is None else job.pair.public_id
-            said = {"photo": job.photo.name, "pair": pair, "revision": revision, "reason": job.reason}
-        seconds = time.monotonic() - began
-        JOB_SECONDS.labels(kind, state).observe(seconds)
-        known = {name: value for name, value in said.items() if value is not None}
-        log.info("job over", kind=kind, state=state, seconds=round(seconds, 3), **known)
+            pair = None if job.pair is None else job.pair.public_id
+            about = {"pair": pair, "revision": revision, "reason": job.reason}
+            known = {name: value for name, value in about.items() if value is not None}
+            seconds = round(time.monotonic() - began, 3)
+            log.info("job over", kind=job.kind, state=job.state, photo=job.photo.name, seconds=seconds, **known)
