@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -21,6 +21,7 @@ recipe = "cpu"
 # reviewer = "ann"                                        # default: your login name
 # database_url = "postgresql+psycopg://user@host/name"    # default: hoi.sqlite in this folder
 # store_url = "s3://bucket/prefix"                        # default: store/ in this folder
+# log = "json"                                            # default: text on a terminal, JSON elsewhere
 # port = 8700                                             # of 'serve': webhooks, viewer, gallery
 # public_url = "https://hoi.example.org"                  # how browsers and Label Studio reach 'serve'
 """
@@ -64,6 +65,9 @@ class Settings(BaseSettings):
 
     public_url: str | None = None
     """How browsers and Label Studio reach `serve`; default: http://host:port. Needed when host is 0.0.0.0 or ::."""
+
+    log: Literal["auto", "json", "text"] = "auto"
+    """How logs look; 'auto' is text on a terminal and JSON elsewhere."""
 
     studio_port: int = Field(default=8080, ge=1, le=65535)
     """The port of our own Label Studio."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from annotator.records import RECONSTRUCTION, provenance
+from annotator.records import provenance, reconstruction_digest
 from db.blobs import BlobStore
 from db.models import Photo, Revision
 from exports.base import Entry, Record
@@ -31,7 +31,7 @@ def entries(revisions: Sequence[Revision], blobs: BlobStore) -> list[Entry]:
     made = []
     for revision in revisions:
         photo = revision.pair.photo
-        (digest,) = (link.artifact.sha256 for link in revision.artifacts if link.role == RECONSTRUCTION)
+        digest = reconstruction_digest(revision)
         origin = provenance(revision)
         if photo.sha256 in similar:
             origin["near_duplicate"] = similar[photo.sha256]

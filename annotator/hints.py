@@ -52,15 +52,18 @@ def read_keypoints(path: Path) -> dict[str, Any]:
 def read_sidecar(photo: Path) -> list[dict[str, Any]]:
     """The `hands` of PHOTO.hoi.json; empty when there is no such file. Raises BadHints."""
     path = photo.with_name(photo.name + SIDECAR_SUFFIX)
-    if not path.is_file():
-        return []
+    return parse_sidecar(_read(path), str(path)) if path.is_file() else []
+
+
+def parse_sidecar(text: str | bytes, path: str) -> list[dict[str, Any]]:
+    """The `hands` of a sidecar's content. Raises BadHints."""
     try:
-        content = json.loads(_read(path))
+        content = json.loads(text)
     except ValueError as error:
         raise BadHints(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict) or not isinstance(content.get("hands"), list):
         raise BadHints(f'{path}: a sidecar is {{"hands": [{{"box": [x0, y0, x1, y1], "side": "left"}}]}}')
-    return [_checked(hand, str(path)) for hand in content["hands"]]
+    return [_checked(hand, path) for hand in content["hands"]]
 
 
 def check_inside(hands: list[dict[str, Any]], width: int, height: int, name: str) -> None:

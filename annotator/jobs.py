@@ -25,6 +25,7 @@ from annotator.errors import WorkspaceError
 from annotator.publishing import publish
 from annotator.records import without_name
 from annotator.reoptimising import carry_out, plan, plan_first
+from annotator.telling import told
 from annotator.workspace import Workspace
 from db.errors import RevisionConflict
 from db.models import Job, Revision
@@ -104,7 +105,8 @@ class JobWorker:
 
         @DBOS.workflow(name=WORKFLOW)
         def carry_out_job(job_id: int) -> None:
-            self._carry_out(job_id)
+            with told(self._workspace, job_id):
+                self._carry_out(job_id)
 
         DBOS.launch()
         DBOS.register_queue(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from annotator import logs
 from annotator.records import NPZ, RECONSTRUCTION
 from annotator.work import Answer
 from db.models import Pair, Photo, Revision
 from db.repositories import Artifacts, Pairs, Reviews, Revisions
 from pipeline.recipe import Recipe
+
+logger = logs.get_logger(__name__)
 
 
 def publish_answer(session: Session, photo: Photo, answer: Answer, recipe: Recipe, trigger: str) -> tuple[Pair, bool]:
@@ -47,7 +52,13 @@ def publish(session: Session, pair: Pair, answer: Answer, recipe: Recipe, trigge
     Pairs(session).publish(pair, revision, expected=expected, status="preannotated")
     sha256 = hashlib.sha256(answer.npz).hexdigest()
     Revisions(session).attach(revision, RECONSTRUCTION, Artifacts(session).ensure(sha256, NPZ, len(answer.npz)))
+    _log_when_committed(session, pair=pair.public_id, revision=revision.number, trigger=trigger, recipe=recipe.name)
     return revision
+
+
+def _log_when_committed(session: Session, **known: Any) -> None:
+    log = logger.bind(**known)
+    event.listen(session, "after_commit", lambda _: log.info("revision published"), once=True)
 
 
 def retire(session: Session, photo: Photo, found: set[int]) -> None:

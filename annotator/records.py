@@ -84,8 +84,13 @@ def load_reconstruction(revision: Revision, blobs: BlobStore) -> Reconstruction:
     """Everything a revision is, from its artifact."""
     from pipeline.codec import decode
 
+    return decode(Reconstruction, blobs.get(reconstruction_digest(revision)))
+
+
+def reconstruction_digest(revision: Revision) -> str:
+    """Where everything a revision is lies in the blob store."""
     (digest,) = (link.artifact.sha256 for link in revision.artifacts if link.role == RECONSTRUCTION)
-    return decode(Reconstruction, blobs.get(digest))
+    return digest
 
 
 def load_photo(row: PhotoRow, made: Reconstruction, blobs: BlobStore) -> Photo:

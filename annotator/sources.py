@@ -12,6 +12,7 @@ from typing import Any
 
 from annotator import config, hints
 from annotator.errors import BadRequest
+from db.stores import PROBLEMS, open_store, translate
 from pipeline.photo import SUFFIXES
 
 
@@ -70,21 +71,38 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
 
 
 def _in_bucket(url: str) -> Iterator[Source]:
+    """Pictures below a prefix, with their sidecars, or the one object of this name. Raises BadRequest, StorageError."""
     import obstore
-    from obstore.exceptions import BaseError
-    from obstore.store import from_url
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    try:
-        store = from_url(f"s3://{bucket}")
-        keys = sorted(str(entry["path"]) for batch in obstore.list(store, prefix=prefix or None) for entry in batch)
-    except (BaseError, ValueError, OSError) as error:
-        raise BadRequest(f"{url}: cannot be listed ({str(error).splitlines()[0]})") from error
-    pictures = [key for key in keys if Path(key).suffix.lower() in SUFFIXES]
-    if not pictures:
-        raise BadRequest(f"{url}: no pictures there")
+    root = f"s3://{bucket}"
+    store = open_store(root)
 
     def read(key: str) -> bytes:
-        return bytes(obstore.get(store, key).bytes())
+        try:
+            return bytes(obstore.get(store, key).bytes())
+        except PROBLEMS as error:
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+                raise BadRequest(f"{root}/{key}: no such object") from error
+            raise translate(error, root) from error
 
-    return (Source(Path(key).name, f"s3://{bucket}/{key}", partial(read, key), list) for key in pictures)
+    def hands(key: str) -> list[dict[str, Any]]:
+        path = key + hints.SIDECAR_SUFFIX
+        try:
+            text = read(path) if keys is None or path in keys else None
+        except BadRequest:
+            text = None
+        return [] if text is None else hints.parse_sidecar(text, f"{root}/{path}")
+
+    keys: set[str] | None = None
+    if Path(prefix).suffix.lower() in SUFFIXES:
+        pictures = [prefix]
+    else:
+        try:
+            keys = {str(entry["path"]) for batch in obstore.list(store, prefix=prefix or None) for entry in batch}
+        except PROBLEMS as error:
+            raise translate(error, root) from error
+        pictures = sorted(key for key in keys if Path(key).suffix.lower() in SUFFIXES)
+    if not pictures:
+        raise BadRequest(f"{url}: no pictures there")
+    return (Source(Path(key).name, f"{root}/{key}", partial(read, key), partial(hands, key)) for key in pictures)

@@ -1,21 +1,37 @@
-"""Content-addressed bytes: a blob's key is the sha256 of what it holds, so a blob is never overwritten.
+"""Content-addressed bytes: a blob's key is the sha256 of what it holds, so a blob is never overwritten with others.
 
-`file:///folder` by default, `s3://bucket/prefix` for teams; both through obstore, whose puts are atomic: a
-process killed in the middle leaves no blob behind.
+Through obstore (`stores.py`), whose puts are atomic: a process killed in the middle leaves no blob behind. Bytes are
+put before the rows that name them, so rows never name what is not there; bytes no row names are `gc`'s.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, from_url
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, S3Store
 
-from db.errors import BlobCorrupt, BlobMissing, StorageError, StorageFull, StorageUnwritable
+from db.errors import BlobCorrupt, BlobMissing
+from db.stores import PROBLEMS, open_store, translate
+
+REFRESH_AFTER = timedelta(hours=1)  # a blob put again this long after it was put counts as new
+_KEY = re.compile("[0-9a-f]{2}/([0-9a-f]{64})")
+_REPAIR = "'hoi-annotate restore BACKUP --repair' puts it back"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What a store says of one blob without reading it."""
+
+    digest: str
+    size: int  # bytes
+    modified: datetime  # when it was put last
 
 
 class BlobStore:
@@ -23,59 +39,99 @@ class BlobStore:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        try:
-            self._store = _open(url)
-        except (BaseError, OSError, ValueError) as error:
-            raise _translate(error, url) from error
+        self._store = open_store(url)
 
     def put(self, data: bytes) -> str:
-        """Stores `data` unless it is there already; returns its sha256 in hex."""
+        """Stores `data` unless it is there already; returns its sha256 in hex.
+
+        One that has been there for long is written again: whoever puts it is about to name it, and `gc`, which takes
+        only old blobs that nothing names, must see that.
+        """
         digest = hashlib.sha256(data).hexdigest()
         try:
-            obstore.put(self._store, _key(digest), data, mode="create")
-        except AlreadyExistsError:
-            pass
-        except (BaseError, OSError) as error:
-            raise _translate(error, self.url) from error
+            try:
+                obstore.put(self._store, _key(digest), data, mode="create")
+            except AlreadyExistsError:
+                if datetime.now(UTC) - self._head(digest).modified > REFRESH_AFTER:
+                    obstore.put(self._store, _key(digest), data, use_multipart=False)
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
+        return digest
+
+    def replace(self, data: bytes) -> str:
+        """As `put`, over what is there: a damaged blob under this key."""
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            obstore.put(self._store, _key(digest), data, use_multipart=False)
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
         return digest
 
     def get(self, digest: str) -> bytes:
         """The bytes, checked against their digest."""
         try:
             data = bytes(obstore.get(self._store, _key(digest)).bytes())
-        except FileNotFoundError as error:
-            raise BlobMissing(f"the store {self.url} has no blob {digest}: restore it from a backup") from error
-        except (BaseError, OSError) as error:
-            raise _translate(error, self.url) from error
+        except PROBLEMS as error:
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+                raise BlobMissing(f"the store {self.url} has no blob {digest}: {_REPAIR}") from error
+            raise translate(error, self.url) from error
         if hashlib.sha256(data).hexdigest() != digest:
-            raise BlobCorrupt(f"blob {digest} in {self.url} is damaged: restore it from a backup")
+            raise BlobCorrupt(f"blob {digest} in {self.url} is damaged: {_REPAIR}")
         return data
 
     def __contains__(self, digest: str) -> bool:
         try:
-            obstore.head(self._store, _key(digest))
+            self._head(digest)
         except FileNotFoundError:
+            if isinstance(self._store, S3Store):
+                next(self.list(), None)  # S3 says the same of a bucket that is not there
             return False
-        except (BaseError, OSError) as error:
-            raise _translate(error, self.url) from error
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
         return True
 
+    def list(self) -> Iterator[Blob]:
+        """All blobs, in no order."""
+        try:
+            for batch in obstore.list(self._store):
+                for entry in batch:
+                    if named := _KEY.fullmatch(entry["path"]):
+                        yield Blob(named[1], entry["size"], entry["last_modified"])
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
 
-def _open(url: str) -> Any:
-    parsed = urlparse(url)
-    if parsed.scheme == "file":
-        folder = Path(unquote(parsed.path))
-        folder.mkdir(parents=True, exist_ok=True)
-        return LocalStore(folder)
-    return from_url(url)
+    def delete(self, digest: str, unless_put_after: datetime) -> bool:
+        """Removes a blob for good; False when it was put after that time. For `gc`: it knows that nothing names it."""
+        try:
+            if self._head(digest).modified > unless_put_after:
+                return False
+            obstore.delete(self._store, _key(digest))
+        except FileNotFoundError:
+            return False
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
+        return True
+
+    def remains(self) -> Iterator[tuple[Path, int, datetime]]:
+        """What writers killed in the middle left beside the blobs: file, size, time. S3 keeps none of them."""
+        if isinstance(self._store, LocalStore):
+            for path in Path(str(self._store.prefix)).glob("??/*#*"):
+                found = path.stat()
+                yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+
+    def signed_url(self, digest: str, seconds: int) -> str | None:
+        """An address under which anybody may read the blob for so long; None where the store has no server."""
+        if not isinstance(self._store, S3Store):
+            return None
+        try:
+            return str(obstore.sign(self._store, "GET", _key(digest), timedelta(seconds=seconds)))
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
+
+    def _head(self, digest: str) -> Blob:
+        found = obstore.head(self._store, _key(digest))
+        return Blob(digest, found["size"], found["last_modified"])
 
 
 def _key(digest: str) -> str:
     return f"{digest[:2]}/{digest}"
-
-
-def _translate(error: Exception, url: str) -> StorageError:
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "No space left" in said or "Disk quota" in said or "os error 28" in said:
-        return StorageFull(f"the disk of the store {url} is full: free some space and repeat the command")
-    return StorageUnwritable(f"cannot use the store {url}: {said}")

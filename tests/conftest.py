@@ -1,7 +1,7 @@
-"""Fixtures of the whole suite: a PostgreSQL server.
+"""Fixtures of the whole suite: a PostgreSQL server and an S3 server.
 
-It is the server HOI_TEST_POSTGRES names, else a throw-away cluster of Debian's PostgreSQL on a free loopback
-port, started once per test session and stopped at its end.
+PostgreSQL is the server HOI_TEST_POSTGRES names, else a throw-away cluster of Debian's PostgreSQL on a free loopback
+port, started once per test session and stopped at its end. S3 is moto's server (`make s3-server`), likewise.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_s3 import S3Server, s3_running
 
 
 def _free_port() -> int:
@@ -61,3 +63,17 @@ def postgres_server() -> Iterator[str]:
     finally:
         _as_server_user(ctl, "-D", str(data), "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with s3_running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of its own on that server, to which the environment now leads."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"

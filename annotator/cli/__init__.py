@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from annotator.cli import annotate, dataset, doctor, evaluate, models, review, running, studio, workspace
+from annotator.cli import annotate, dataset, doctor, evaluate, keeping, models, review, running, studio, workspace
 from db.errors import StorageError
 from pipeline.errors import HoiError
 
@@ -52,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for group in (workspace, annotate, review, studio, running, dataset, evaluate, models, doctor):
+for group in (workspace, annotate, review, studio, running, dataset, keeping, evaluate, models, doctor):
     group.register(app)
 
 

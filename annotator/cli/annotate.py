@@ -18,6 +18,7 @@ from annotator.cli.options import (
     JsonOption,
     KeypointsOption,
     LicenceOption,
+    LogJsonOption,
     RecipeOption,
     SourceOption,
     SubjectOption,
@@ -56,6 +57,7 @@ def preannotate(
     retry: Annotated[bool, typer.Option("--retry", help="Also photos that failed.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="All photos, also those that are done.")] = False,
     jobs: JobsOption = None,
+    log_json: LogJsonOption = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
@@ -63,7 +65,7 @@ def preannotate(
     from annotator import overview
     from annotator.workspace import Workspace
 
-    opened = Workspace.find(workspace, recipe=recipe, jobs=jobs)
+    opened = Workspace.find(workspace, recipe=recipe, jobs=jobs, log="json" if log_json else None)
     done = _preannotate(opened, limit=limit, retry=retry, redo=redo)
     digest, revisions = overview.digest(opened)
     if json:
@@ -166,10 +168,13 @@ def _demo_photos() -> Path:
 
 
 def _preannotate(workspace: Workspace, **options: Any) -> Done:
-    from annotator import service
+    from annotator import logs, service
     from pipeline.recipe import Recipe
 
     recipe = Recipe.load(workspace.settings.recipe)
+    if workspace.settings.log == "json":
+        logs.configure("json")
+        return service.preannotate(workspace, recipe, progress=logs.Told("annotate"), **options)
     with output.Bar("annotate") as bar:
         return service.preannotate(workspace, recipe, progress=bar, **options)
 

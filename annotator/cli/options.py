@@ -12,6 +12,9 @@ WorkspaceOption = Annotated[
     typer.Option("--workspace", "-w", help="The workspace folder; default: the one around the current folder."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="Logs as JSON, as they are when nobody watches (HOI_LOG=json).")
+]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="A shipped recipe or the path of a .toml file.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", min=0, help="Photos annotated at the same time.")]
 LicenceOption = Annotated[str | None, typer.Option("--licence", help="Licence of these photos.")]

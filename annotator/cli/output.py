@@ -54,6 +54,12 @@ def _speaks_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    power = min(len(str(count)) - 1, 12) // 3
+    return f"{count / 1000**power:.{1 if power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
 class Bar:
     """A progress bar on a terminal, one line per item elsewhere; failures are always a line."""
 

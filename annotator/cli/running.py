@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from annotator.cli import output
-from annotator.cli.options import WorkspaceOption, examples
+from annotator.cli.options import LogJsonOption, WorkspaceOption, examples
 
 if TYPE_CHECKING:
     from annotator.workspace import Workspace
@@ -25,26 +25,41 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("hoi-annotate serve", "HOI_PUBLIC_URL=https://hoi.example.org hoi-annotate serve"))(
         serve
     )
-    app.command(epilog=examples("hoi-annotate worker", "hoi-annotate worker --slots 4"))(worker)
+    app.command(epilog=examples("hoi-annotate worker", "hoi-annotate worker --slots 4 --metrics-port 8701"))(worker)
     app.command(epilog=examples("hoi-annotate up"))(up)
 
 
-def serve(workspace: WorkspaceOption = None) -> None:
+def serve(log_json: LogJsonOption = False, workspace: WorkspaceOption = None) -> None:
     """Viewer, gallery and webhooks, and the loop that takes reviews in, until Ctrl-C."""
     from annotator.web import serving
     from annotator.web.links import Links
     from annotator.workspace import Workspace
 
-    opened = Workspace.find(workspace)
+    opened = Workspace.find(workspace, log="json" if log_json else None)
+    say = _logging(opened)
     on = serving.listen(opened.settings.host, opened.settings.port)
-    serving.serve(opened, on, output.say, lambda: output.data(f"gallery: {Links.of(opened).gallery()}"))
+    serving.serve(opened, on, say, lambda: output.data(f"gallery: {Links.of(opened).gallery()}"))
 
 
-def worker(slots: SlotsOption = 1, workspace: WorkspaceOption = None) -> None:
+def worker(
+    slots: SlotsOption = 1,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", min=1, max=65535, help="Offer /metrics for Prometheus there.")
+    ] = None,
+    log_json: LogJsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
     """Carry out what reviewers asked for, until Ctrl-C."""
+    from annotator import metrics
     from annotator.workspace import Workspace
 
-    _work(Workspace.find(workspace), slots, (signal.SIGTERM, signal.SIGINT))
+    opened = Workspace.find(workspace, log="json" if log_json else None)
+    end_metrics = metrics.offer(opened, metrics_port) if metrics_port is not None else None
+    try:
+        _work(opened, slots, (signal.SIGTERM, signal.SIGINT))
+    finally:
+        if end_metrics is not None:
+            end_metrics()
 
 
 def up(
@@ -62,13 +77,14 @@ def up(
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace)
+    say = _logging(opened)
     kept = credentials.path_of(opened.root)
     account, fresh = credentials.own(kept)
     venv = install.venv_of(opened.settings)
     install.check(venv)
     gallery = Links.of(opened).gallery()  # first of all: without a public address nothing here can be reached
     on = serving.listen(opened.settings.host, opened.settings.port)
-    output.say("starting Label Studio")
+    say("starting Label Studio")
     server = StudioServer(opened.root / "studio" / "data", venv, opened.settings.studio_port, account)
     with server, _worker_process(opened, slots):
         if server.credentials != account:
@@ -83,10 +99,10 @@ def up(
             studio.tell(server.credentials, kept, fresh)
             output.data(f"review:       {connection.url}/projects/{project.external_id}/data?labeling=1")
             output.data(f"gallery:      {gallery}")
-            output.say("Ctrl-C stops everything; the same command goes on where this one stopped")
+            say("Ctrl-C stops everything; the same command goes on where this one stopped")
 
-        serving.serve(opened, on, output.say, ready)
-    output.say("stopped")
+        serving.serve(opened, on, say, ready)
+    say("stopped")
 
 
 @contextmanager
@@ -118,11 +134,20 @@ def _work(opened: Workspace, slots: int, end_on: tuple[signal.Signals, ...] = (s
     stopped = threading.Event()
     for number in end_on:  # also where SIGINT is ignored, as for a shell script's background jobs
         signal.signal(number, lambda *_: stopped.set())
+    say = _logging(opened)
     jobs = JobWorker(opened, slots)
     jobs.start()
-    output.say(f"worker with {slots} slot{'s' if slots > 1 else ''} is ready")
+    say(f"worker with {slots} slot{'s' if slots > 1 else ''} is ready")
     try:
         stopped.wait()
-        output.say("worker is stopped; what it had begun is done again at its next start")
+        say("worker is stopped; what it had begun is done again at its next start")
     finally:
         jobs.stop()
+
+
+def _logging(opened: Workspace) -> Callable[[str], None]:
+    """Sets logs up; returns who is told what a person should know."""
+    from annotator import logs
+
+    logs.configure(opened.settings.log)
+    return logs.teller(opened.settings.log, output.say)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -19,6 +20,9 @@ from annotator.cli.options import (
     examples,
 )
 
+if TYPE_CHECKING:
+    from annotator.workspace import Workspace
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog=examples("hoi-annotate init my-dataset"))(init)
@@ -29,7 +33,9 @@ def register(app: typer.Typer) -> None:
             "hoi-annotate ingest cup.jpg --hand-box 120,80,410,390,left",
         )
     )(ingest)
-    app.command(epilog=examples("hoi-annotate status --json"))(status)
+    app.command(
+        epilog=examples("hoi-annotate status --json", "hoi-annotate status --check", "hoi-annotate status --deep")
+    )(status)
     app.command("list", epilog=examples("hoi-annotate list --status preannotated --doubtful-first"))(list_pairs)
     app.command(epilog=examples("hoi-annotate show 3fa2b40c91de-0 --save cup/"))(show)
     database = typer.Typer(help="The tables of a workspace.", no_args_is_help=True)
@@ -85,12 +91,22 @@ def ingest(
         raise typer.Exit(1)
 
 
-def status(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="Prove that nothing is lost: all states, sums and stored bytes.")
+    ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="As --check, and read every stored byte.")] = False,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
     """How many photos and pairs there are, and what failed why."""
     from annotator import overview
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace)
+    if check or deep:
+        _check(opened, deep, json)
+        return
     found = overview.status(opened)
     if json:
         output.data_json(found)
@@ -110,6 +126,33 @@ def status(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
         output.data(f"{len(passed_over)} more hands without a pair:")
     for photo, reason in passed_over:
         output.data(f"  {photo}: {reason}")
+
+
+def _check(opened: Workspace, deep: bool, json: bool) -> None:
+    from annotator.checking import check
+
+    with output.Bar("read", quiet=True) as bar:
+        found = check(opened, deep=deep, progress=bar)
+    broken = [{"what": what, "wrong": wrong} for what, wrong in found.broken]
+    if json:
+        output.data_json(asdict(found) | {"broken": broken})
+    else:
+        output.data(f"workspace {opened.root}")
+        for name, states in (("photos", found.photos), ("pairs", found.pairs), ("jobs", found.jobs)):
+            parts = " + ".join(f"{count} {state}" for state, count in states.items())
+            output.data(f"  {name}: {sum(states.values())}{f' = {parts}' if parts else ''}")
+        output.data(f"  revisions: {found.revisions}")
+        blobs, size = found.blobs, output.size(found.blobs["bytes"])
+        output.data(f"  blobs: {blobs['stored']} in the store ({size}), {blobs['named']} of them named by rows")
+        for entry in broken:
+            output.data(f"{entry['what']}: {entry['wrong']}")
+        if found.blobs["missing"] or found.blobs["damaged"]:
+            output.say("'hoi-annotate restore BACKUP --repair' puts blobs back that are missing or damaged")
+        read = ", every blob was read" if deep else ""
+        verdict = f"wrong: {len(broken)}" if broken else "everything is there, and in one state"
+        output.data(verdict + read)
+    if broken:
+        raise typer.Exit(1)
 
 
 def list_pairs(

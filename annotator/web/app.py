@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from annotator import logs
 from annotator.report.templates import environment
 from annotator.web import gallery, guard, health, static, viewer
 from annotator.web.links import Links
@@ -16,7 +16,7 @@ from annotator.workspace import Workspace
 from db.errors import DatabaseBusy, NotFound, StorageError
 from pipeline.errors import HoiError
 
-logger = logging.getLogger(__name__)
+logger = logs.get_logger(__name__)
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
@@ -55,10 +55,15 @@ def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFound):
         return JSONResponse({"detail": "Not Found"}, 404)
     if isinstance(error, StorageError | HoiError):
-        logger.error("%s: %s", type(error).__name__, error)
+        logger.error(str(error), error=type(error).__name__, **_about(request))
         status = 503 if isinstance(error, DatabaseBusy) else 500
         return JSONResponse({"detail": "the server cannot do this now, its log says why"}, status)
     return JSONResponse({"detail": "a bug in the server, its log has the traceback"}, 500, headers=guard.HEADERS)
+
+
+def _about(request: Request) -> dict[str, Any]:
+    named = request.path_params
+    return {"pair": named["pair"], "revision": int(named["number"])} if {"pair", "number"} <= named.keys() else {}
 
 
 def _docs(app: FastAPI) -> Response:

@@ -8,21 +8,19 @@ from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from annotator.metrics import registry
 from annotator.workspace import Workspace
 from db.errors import StorageError
-from db.repositories import Pairs, Photos, Reviews, Revisions
+from db.repositories import Photos
 
 logger = logging.getLogger(__name__)
 
 
 def router(workspace: Workspace) -> APIRouter:
     routes = APIRouter()
-    registry = CollectorRegistry()  # not the process-wide one: a test may have two servers
-    registry.register(_Rows(workspace))
+    counted = registry(workspace)
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -39,8 +37,8 @@ def router(workspace: Workspace) -> APIRouter:
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        """Photos, pairs, revisions and reviews, counted, for Prometheus."""
-        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """Photos, pairs, revisions, reviews and jobs, counted, for Prometheus."""
+        return Response(generate_latest(counted), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return routes
 
@@ -59,27 +57,3 @@ def _known_photo(workspace: Workspace) -> str | None:
     with workspace.database.read() as session:
         photo = Photos(session).first()
         return None if photo is None else photo.sha256
-
-
-class _Rows(Collector):
-    """Counts rows when it is asked, so every server of a workspace says the same."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-
-    def describe(self) -> list[GaugeMetricFamily]:
-        return []  # else registering would count, before the database is needed
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        with self._workspace.database.read() as session:
-            counts = [
-                ("hoi_photos", "Photographs.", "status", Photos(session).counts()),
-                ("hoi_pairs", "Hand-object pairs.", "status", Pairs(session).counts()),
-                ("hoi_revisions", "Revisions of pairs.", "trigger", Revisions(session).counts()),
-                ("hoi_reviews", "Reviews.", "verdict", Reviews(session).counts()),
-            ]
-        for name, says, label, values in counts:
-            family = GaugeMetricFamily(name, says, labels=[label])
-            for value, count in values.items():
-                family.add_metric([value], count)
-            yield family

@@ -41,7 +41,7 @@ def serve(workspace: Workspace, on: socket.socket, say: Callable[[str], None], r
         task_url=lambda pair: task_url(workspace, pair),
         routers=[hooks.router(workspace, loop.wake), ml_backend.router(workspace, Links.of(workspace))],
     )
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
 
     def started() -> None:
         loop.start()  # Label Studio asks us at once when it is told our address

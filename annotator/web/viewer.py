@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
+from annotator.records import NPZ, reconstruction_digest
 from annotator.report.pictures import SIDE_VIEW
 from annotator.report.templates import environment
 from annotator.web.links import Links
@@ -31,6 +32,7 @@ PAGE_HEADERS = FOR_ALL | {
         "frame-ancestors *; base-uri 'none'; form-action 'none'"
     ),
 }
+SIGNED_SECONDS = 300  # enough to begin a download
 MEDIA_TYPES = {"jpg": "image/jpeg", "glb": "model/gltf-binary"}
 
 
@@ -47,6 +49,19 @@ def router(workspace: Workspace, links: Links) -> APIRouter:
             revision = Revisions(session).get(Pairs(session).find(pair), number)
             page = environment().get_template("viewer.html.j2").render(_page(revision))
         return HTMLResponse(page, headers=PAGE_HEADERS)
+
+    @routes.get("/r/{pair}/{number}/{token}/reconstruction.npz")
+    def reconstruction(pair: str, number: int, token: str) -> Response:
+        """Everything a revision is, as a file: from the bucket itself where the store is one."""
+        if not links.check_revision(pair, number, token):
+            raise HTTPException(404)
+        with workspace.database.read() as session:
+            digest = reconstruction_digest(Revisions(session).get(Pairs(session).find(pair), number))
+        signed = workspace.blobs.signed_url(digest, SIGNED_SECONDS)
+        if signed is not None:
+            return RedirectResponse(signed)
+        named = {"Content-Disposition": f'attachment; filename="{pair}-{number}.npz"', "Cache-Control": FOREVER}
+        return Response(workspace.blobs.get(digest), media_type=NPZ, headers=named)
 
     @routes.get("/r/{pair}/{number}/{token}/{name}")
     def of_revision(pair: str, number: int, token: str, name: str) -> Response:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from annotator import sources
 from annotator.errors import BadRequest
+from db.errors import StorageUnwritable
+from db.stores import open_store
 
 
 @pytest.fixture
@@ -51,15 +52,36 @@ def test_what_leads_nowhere_is_refused(folder: Path, given: str) -> None:
         sources.find(str(folder / given))
 
 
-def test_a_bucket_is_listed_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = MemoryStore()
-    for key in ("photos/b.jpg", "photos/a.png", "photos/notes.txt", "other/c.png"):
+@pytest.fixture
+def bucket(s3: str) -> str:
+    """Photos below s3://bucket/prefix/photos, one with a sidecar."""
+    store = open_store(s3)
+    for key in ("photos/b.jpg", "photos/deep/a b — 杯.png", "photos/notes.txt", "other/c.png"):
         obstore.put(store, key, key.encode())
-    monkeypatch.setattr("obstore.store.from_url", lambda url: store)
-    found = list(sources.find("s3://bucket/photos/"))
-    assert [source.name for source in found] == ["a.png", "b.jpg"]
-    assert found[0].origin == "s3://bucket/photos/a.png"
-    assert [source.read() for source in found] == [b"photos/a.png", b"photos/b.jpg"]
-    assert found[0].hands() == []
+    obstore.put(store, "photos/b.jpg.hoi.json", b'{"hands": [{"box": [1, 2, 30, 40], "side": "left"}]}')
+    return s3
+
+
+def test_a_bucket_is_listed_and_read(bucket: str) -> None:
+    found = list(sources.find(f"{bucket}/photos/"))
+    assert [source.name for source in found] == ["b.jpg", "a b — 杯.png"]
+    assert found[1].origin == f"{bucket}/photos/deep/a b — 杯.png"
+    assert [source.read() for source in found] == [b"photos/b.jpg", "photos/deep/a b — 杯.png".encode()]
+    assert [source.hands() for source in found] == [[{"box": [1.0, 2.0, 30.0, 40.0], "side": "left"}], []]
+
+
+def test_one_object_is_taken_by_its_name(bucket: str) -> None:
+    (found,) = sources.find(f"{bucket}/other/c.png")
+    assert (found.name, found.read(), found.hands()) == ("c.png", b"other/c.png", [])
+    (helped,) = sources.find(f"{bucket}/photos/b.jpg")
+    assert helped.hands() == [{"box": [1.0, 2.0, 30.0, 40.0], "side": "left"}]
+
+
+def test_what_leads_nowhere_in_a_bucket_is_refused(bucket: str) -> None:
     with pytest.raises(BadRequest, match="no pictures there"):
-        sources.find("s3://bucket/nothing/")
+        sources.find(f"{bucket}/nothing/")
+    (missing,) = sources.find(f"{bucket}/photos/x.png")
+    with pytest.raises(BadRequest, match=r"x\.png: no such object"):
+        missing.read()
+    with pytest.raises(StorageUnwritable, match="no such bucket"):
+        sources.find("s3://nowhere/photos/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from fastapi import APIRouter, Body
 from PIL import Image
 from web_server import Client, add_pair, free_port, running
 
+from annotator.records import reconstruction_digest
 from annotator.web import guard
 from annotator.web.app import create_app
 from annotator.web.links import Links
 from annotator.web.pictures import PHOTO_NAMES, REVISION_NAMES, Pictures
 from annotator.workspace import Workspace
 from db.errors import NotFound
-from db.repositories import Pairs
+from db.repositories import Pairs, Revisions
 
 NASTY = "<img src=x onerror=alert(1)>'\"&.jpg"
 MOST = 2000
@@ -103,6 +105,22 @@ def test_the_mesh_with_and_without_contact_heat(served: Served) -> None:
     assert len(np.unique(colors["scene.glb"], axis=0)) > 20
 
 
+def test_a_whole_revision_as_a_file(served: Served, s3: str, tmp_path: Path) -> None:
+    with served.workspace.database.read() as session:
+        digest = reconstruction_digest(Revisions(session).get(Pairs(session).find(served.pair)))
+    answer = served.get(served.path("reconstruction.npz"))
+    assert answer.headers["content-disposition"] == f'attachment; filename="{served.pair}-1.npz"'
+    assert answer.body == served.workspace.blobs.get(digest)
+
+    team = Workspace.create(tmp_path / "team", store_url=s3)
+    pair = add_pair(team)
+    with running(create_app(team), free_port()) as get:
+        sent = get(urlsplit(Links.of(team).revision(pair, 1, "reconstruction.npz")).path)
+    assert (sent.status, sent.headers["cache-control"]) == (307, "no-store")
+    with urllib.request.urlopen(sent.headers["location"]) as from_bucket:  # the bucket answers whoever has this address
+        assert from_bucket.read() == answer.body
+
+
 def test_pictures_are_made_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = Pictures(served.workspace)
     first = {name: pictures.of_revision(served.pair, 1, name) for name in REVISION_NAMES}
@@ -142,6 +160,7 @@ def test_wrong_tokens_open_nothing(served: Served) -> None:
     for path in (
         f"/r/{served.pair}/1/{wrong}/photo.jpg",
         f"/r/{served.pair}/1/{wrong}/viewer",
+        f"/r/{served.pair}/1/{wrong}/reconstruction.npz",
         f"/r/{served.pair}/2/{token}/photo.jpg",
         f"/r/{served.pair[:6]}/1/{token}/photo.jpg",  # the beginning of an id names a pair elsewhere
         f"/r/{served.pair}/1//photo.jpg",

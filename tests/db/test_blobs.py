@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
+from local_s3 import S3Server, s3_running
 
-from db.blobs import BlobStore
+from db.blobs import REFRESH_AFTER, BlobStore
 from db.errors import BlobCorrupt, BlobMissing, StorageFull, StorageUnwritable
+from db.stores import RETRIES
+
+ROOT = Path(__file__).parents[2]
+LONG_AGO = time.time() - 2 * REFRESH_AFTER.total_seconds()
 
 
 @pytest.fixture
@@ -23,16 +28,31 @@ def store(tmp_path: Path) -> BlobStore:
     return BlobStore((tmp_path / "with space and 杯").as_uri())
 
 
+@pytest.fixture(params=["file", "s3"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "store").as_uri() if request.param == "file" else request.getfixturevalue("s3"))
+
+
 def files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
-def test_what_goes_in_comes_out(store: BlobStore, tmp_path: Path) -> None:
-    for data in (b"", b"cup", os.urandom(1_000_000)):
-        digest = store.put(data)
+def test_what_goes_in_comes_out(any_store: BlobStore) -> None:
+    kept = {}
+    for data in (b"", b"cup", os.urandom(7_000_000)):  # the last is more than S3 likes to take in one part
+        digest = any_store.put(data)
         assert digest == hashlib.sha256(data).hexdigest()
-        assert digest in store
-        assert store.get(digest) == data
+        assert any_store.put(data) == digest
+        assert digest in any_store
+        assert any_store.get(digest) == data
+        kept[digest] = len(data)
+    listed = list(any_store.list())
+    assert {blob.digest: blob.size for blob in listed} == kept
+    assert all(abs(time.time() - blob.modified.timestamp()) < 60 for blob in listed)
+
+
+def test_the_folder_may_have_any_name(store: BlobStore, tmp_path: Path) -> None:
+    store.put(b"cup")
     assert (tmp_path / "with space and 杯").is_dir()
 
 
@@ -44,18 +64,47 @@ def test_the_same_bytes_are_kept_once(store: BlobStore, tmp_path: Path) -> None:
     assert len(before) == 1
 
 
-def test_a_missing_blob_is_named(store: BlobStore) -> None:
-    assert "0" * 64 not in store
-    with pytest.raises(BlobMissing, match="0000"):
-        store.get("0" * 64)
+def test_a_missing_blob_is_named(any_store: BlobStore) -> None:
+    assert "0" * 64 not in any_store
+    with pytest.raises(BlobMissing, match=r"0000.* --repair"):
+        any_store.get("0" * 64)
 
 
-def test_damage_is_noticed(store: BlobStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"cap", b"cu", b""])
+def test_damage_is_noticed_and_can_be_mended(any_store: BlobStore, damage: bytes) -> None:
+    digest = any_store.put(b"cup")
+    obstore.put(any_store._store, f"{digest[:2]}/{digest}", damage)
+    with pytest.raises(BlobCorrupt, match=f"{digest}.* damaged.* --repair"):
+        any_store.get(digest)
+    any_store.replace(b"cup")
+    assert any_store.get(digest) == b"cup"
+
+
+def test_a_blob_goes_only_when_nobody_has_put_it_lately(any_store: BlobStore) -> None:
+    digest, kept = any_store.put(b"cup"), any_store.put(b"can")
+    (modified,) = (blob.modified for blob in any_store.list() if blob.digest == digest)
+    assert not any_store.delete(digest, unless_put_after=modified - REFRESH_AFTER)
+    assert any_store.delete(digest, unless_put_after=modified)
+    assert not any_store.delete(digest, unless_put_after=modified)
+    assert [blob.digest for blob in any_store.list()] == [kept]
+
+
+def test_a_blob_that_is_put_again_after_long_counts_as_new(store: BlobStore, tmp_path: Path) -> None:
     digest = store.put(b"cup")
     (path,) = files(tmp_path)
-    path.write_bytes(b"cap")
-    with pytest.raises(BlobCorrupt, match="damaged"):
-        store.get(digest)
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    store.put(b"cup")
+    assert path.stat().st_mtime > LONG_AGO + 60
+    assert store.get(digest) == b"cup"
+
+
+def test_a_list_tells_of_blobs_only(store: BlobStore, tmp_path: Path) -> None:
+    digest = store.put(b"cup")
+    (path,) = files(tmp_path)
+    (path.parents[1] / ".DS_Store").touch()
+    (path.parent / f"{digest}#1").write_bytes(b"a killed writer was here")
+    assert [blob.digest for blob in store.list()] == [digest]
+    assert [(part.name, size) for part, size, _ in store.remains()] == [(f"{digest}#1", 24)]
 
 
 def test_a_store_that_may_not_be_made_is_one_clear_line(tmp_path: Path) -> None:
@@ -70,19 +119,70 @@ def test_an_unknown_scheme_is_one_clear_line() -> None:
         BlobStore("floppy://a/b")
 
 
-def test_other_stores_behave_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.blobs.from_url", lambda url: MemoryStore())
-    store = BlobStore("s3://bucket/prefix")
-    digest = store.put(b"cup")
-    assert store.put(b"cup") == digest
-    assert store.get(digest) == b"cup"
-    assert "0" * 64 not in store
+def test_an_s3_blob_may_be_read_by_its_signed_address_only(s3: str, store: BlobStore) -> None:
+    there = BlobStore(s3)
+    address = there.signed_url(there.put(b"cup"), 60)
+    assert address is not None
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in address
+    with urllib.request.urlopen(address) as answer:
+        assert answer.read() == b"cup"
+    assert store.signed_url(store.put(b"cup"), 60) is None
 
 
-def test_s3_is_reachable_by_its_url() -> None:
-    from obstore.store import S3Store, from_url
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[S3Server]:
+    """Answers only who has the key."""
+    with s3_running(CHECK_KEYS="1") as server:
+        yield server
 
-    assert isinstance(from_url("s3://bucket/prefix"), S3Store)
+
+WRONG = {
+    "an unknown key": ({"AWS_ACCESS_KEY_ID": "AKIAWRONG"}, "AWS_ACCESS_KEY_ID"),
+    "a wrong secret": ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "AWS_SECRET_ACCESS_KEY"),
+    "no server": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "127.0.0.1:1 does not answer: check AWS_ENDPOINT_URL"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_s3_is_one_line_without_the_secret(
+    guarded: S3Server, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    changed, says = WRONG[what]
+    environment = guarded.environment | changed
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(RETRIES, "max_retries", 0)
+    store = BlobStore(f"s3://{guarded.bucket}/x")
+    for use in (lambda: store.put(b"cup"), lambda: store.get("0" * 64), lambda: list(store.list())):
+        with pytest.raises(StorageUnwritable, match=f"cannot use the store s3://.*{says}") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+        assert environment["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there_is_no_empty_one(s3: str) -> None:
+    store = BlobStore("s3://nowhere/x")
+    nothing = "0" * 64
+    for use in (
+        lambda: store.put(b""),
+        lambda: store.get(nothing),
+        lambda: list(store.list()),
+        lambda: nothing in store,
+    ):
+        with pytest.raises(StorageUnwritable, match="store s3://nowhere/x: there is no such bucket at http://127"):
+            use()
+
+
+def test_an_endpoint_that_is_no_address_is_refused(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:1")
+    with pytest.raises(StorageUnwritable, match=r"AWS_ENDPOINT_URL '127.0.0.1:1' is no address"):
+        BlobStore(s3)
+
+
+def test_a_key_in_the_address_is_refused(s3: str) -> None:
+    with pytest.raises(StorageUnwritable, match="set AWS_ACCESS_KEY_ID") as caught:
+        BlobStore("s3://AKIA:very-secret@bucket/x")
+    assert "very-secret" not in str(caught.value)
 
 
 def test_no_room_left_is_one_clear_line(store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,20 +216,45 @@ def test_a_disk_that_really_fills_up_leaves_no_part(tiny_disk: Path) -> None:
     assert [p.name for p in files(tiny_disk)] == [kept]
 
 
-def test_a_killed_writer_leaves_no_blob(tmp_path: Path) -> None:
-    folder = tmp_path / "store"
-    code = (
-        "import sys, os\nfrom db.blobs import BlobStore\nstore = BlobStore(sys.argv[1])\nprint('go', flush=True)\n"
-        "while True: store.put(os.urandom(4_000_000))"
-    )
-    root = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", code, folder.as_uri()], stdout=subprocess.PIPE, cwd=root) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(0.3)
-        writer.send_signal(signal.SIGKILL)
-    store = BlobStore(folder.as_uri())
-    blobs = [p for p in files(folder) if "#" not in p.name]  # obstore stages under NAME#N
+LIMITED = """
+import resource, sys
+from db.blobs import BlobStore
+from db.errors import StorageFull
+store = BlobStore(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.put(bytes(1_000_000))
+except StorageFull as error:
+    print(error)
+"""
+
+
+def test_a_file_larger_than_may_be_is_no_room_left(tmp_path: Path) -> None:
+    url = (tmp_path / "store").as_uri()
+    done = subprocess.run([sys.executable, "-c", LIMITED, url], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "is full: free some space" in done.stdout
+    assert list(BlobStore(url).list()) == []
+
+
+WRITER = """
+import sys, os
+from db.blobs import BlobStore
+store = BlobStore(sys.argv[1])
+print("go", flush=True)
+while True:
+    store.put(os.urandom(4_000_000))
+"""
+
+
+def test_a_killed_writer_leaves_no_part_under_a_key(any_store: BlobStore) -> None:
+    for wait in (0.3, 0.33, 0.37):
+        command = [sys.executable, "-c", WRITER, any_store.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(wait)
+            writer.send_signal(signal.SIGKILL)
+    blobs = list(any_store.list())
     assert blobs
     for blob in blobs:
-        store.get(blob.name)
+        assert len(any_store.get(blob.digest)) == blob.size == 4_000_000
