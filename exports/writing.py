@@ -184,8 +184,9 @@ def _carried_out(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[str, str |
             while not any(future.done() for future in waiting) and (own := next(rest, None)):
                 yield own.entry.pair_id, _carry_out(own)  # while the workers start, this process is one
             for task in rest:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    yield waiting.pop(future), future.result()
+                if len(waiting) >= IN_FLIGHT * jobs:
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        yield waiting.pop(future), future.result()
                 waiting[pool.submit(_carry_out, task)] = task.entry.pair_id
             for future in list(waiting):
                 yield waiting.pop(future), future.result()
