@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -88,11 +89,16 @@ def iou(a: Mask, b: Mask) -> float:
     return float(np.count_nonzero(a & b) / max(1, np.count_nonzero(a | b)))
 
 
+def _adapter(recipe: Recipe, stage: str) -> Any:
+    settings = recipe.stage(stage)
+    return load_adapter(stage, settings["adapter"], settings)
+
+
 def segment(photo: Photo, recipe: Recipe) -> tuple[list[Masks], int, float]:
     """The pairs of a photo, how many hands were found, and the seconds the segmenter took."""
-    hands = load_adapter("detect", recipe.stage("detect")["adapter"]).detect(photo, HandHints())
+    hands = _adapter(recipe, "detect").detect(photo, HandHints())
     began = time.perf_counter()
-    answers = load_adapter("segment", recipe.stage("segment")["adapter"]).segment(photo, hands) if hands else []
+    answers = _adapter(recipe, "segment").segment(photo, hands) if hands else []
     pairs = [answer for answer in answers if isinstance(answer, Masks)]
     return pairs, len(hands), time.perf_counter() - began
 

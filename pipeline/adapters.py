@@ -1,7 +1,13 @@
-"""Which class does a stage: the shipped adapters by name, and third parties' through entry points."""
+"""Which class does a stage: the shipped adapters by name, and third parties' through entry points.
+
+An adapter is made once per process and set of settings: `Class(settings)`, its stage's section of the recipe. Making
+one loads no weights. It has `name`, `version`, `weights_digest` ('' without weights), and its stage's method (base.py).
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,11 +17,24 @@ from pipeline.errors import HoiError
 
 # stage -> adapter name -> 'module:Class'; imported on first use, so that a recipe loads only what it needs
 SHIPPED = {
-    "detect": {"mediapipe": "pipeline.hand.mediapipe:MediapipeDetector"},
-    "segment": {"landmark": "pipeline.segment.landmark:LandmarkSegmenter"},
-    "hand": {"landmark-fit": "pipeline.hand.fit:LandmarkFitter"},
-    "inpaint": {"silhouette": "pipeline.inpaint.silhouette:SilhouetteInpainter"},
-    "reconstruct": {"single-view": "pipeline.reconstruct.single_view:SingleViewReconstructor"},
+    "camera": {
+        "exif-fov": "pipeline.camera.exif_fov:ExifFovCamera",
+    },
+    "detect": {
+        "mediapipe": "pipeline.hand.mediapipe:MediapipeDetector",
+    },
+    "segment": {
+        "landmark": "pipeline.segment.landmark:LandmarkSegmenter",
+    },
+    "hand": {
+        "landmark-fit": "pipeline.hand.fit:LandmarkFitter",
+    },
+    "inpaint": {
+        "silhouette": "pipeline.inpaint.silhouette:SilhouetteInpainter",
+    },
+    "reconstruct": {
+        "single-view": "pipeline.reconstruct.single_view:SingleViewReconstructor",
+    },
 }
 
 
@@ -23,14 +42,27 @@ class UnknownAdapter(HoiError):
     """A recipe names an adapter that is neither shipped nor installed."""
 
 
-@lru_cache(maxsize=32)
-def load_adapter(stage: str, name: str) -> Any:
-    """One shared instance of an adapter per process. Third parties register under `hoi_annotate.<stage>`."""
+def load_adapter(stage: str, name: str, settings: Mapping[str, Any]) -> Any:
+    """One shared instance of an adapter per process and settings. Third parties register under `hoi_annotate.<stage>`.
+
+    Raises UnknownAdapter, or what the adapter says of settings that it cannot use.
+    """
+    return _made(stage, name, json.dumps(settings, sort_keys=True))
+
+
+@lru_cache(maxsize=64)
+def _made(stage: str, name: str, settings: str) -> Any:
+    return _class_of(stage, name)(json.loads(settings))
+
+
+def _class_of(stage: str, name: str) -> Any:
     target = SHIPPED[stage].get(name)
     if target is not None:
         module, _, attribute = target.partition(":")
-        return getattr(import_module(module), attribute)()
-    for entry in entry_points(group=f"hoi_annotate.{stage}"):
+        return getattr(import_module(module), attribute)
+    others = entry_points(group=f"hoi_annotate.{stage}")
+    for entry in others:
         if entry.name == name:
-            return entry.load()()
-    raise UnknownAdapter(f"recipe: no adapter '{name}' for stage '{stage}'; known: {', '.join(SHIPPED[stage])}")
+            return entry.load()
+    known = ", ".join(dict.fromkeys([*SHIPPED[stage], *(entry.name for entry in others)]))
+    raise UnknownAdapter(f"recipe: no adapter '{name}' for stage '{stage}'; known: {known}")

@@ -39,3 +39,7 @@ class BadEdit(PipelineError):
 
 class MissingWeights(PipelineError):
     """Model weights are not in the cache; the message names the command that fetches them."""
+
+
+class MissingExtra(HoiError):
+    """A library that an adapter needs is not installed; the message names the command that installs it."""

@@ -15,6 +15,9 @@ from pipeline.errors import HoiError
 
 FOLDER = Path(__file__).parent / "recipes"
 STAGES = ("detect", "segment", "hand", "inpaint", "reconstruct", "optimise", "assess")
+ADAPTER_STAGES = ("camera", "detect", "segment", "hand", "inpaint", "reconstruct")
+CAMERA = {"adapter": "exif-fov"}  # of a recipe without [camera]
+WHERE_ONLY = frozenset({"offload", "vram_gb"})  # settings that say where a model is kept, not what it answers
 
 
 class UnknownRecipe(HoiError):
@@ -81,7 +84,16 @@ class Recipe:
     def fov_deg(self) -> float:
         return float(self.settings.get("fov_deg", 50.0))
 
+    @property
+    def vram_gb(self) -> float:
+        """How much of a GPU's memory the models may take together; 0: all there is."""
+        return float(self.settings.get("placement", {}).get("vram_gb", 0.0))
+
     def stage(self, name: str) -> dict[str, Any]:
-        """Settings of one stage."""
-        section: dict[str, Any] = self.settings[name]
-        return section
+        """Settings of one stage; an adapter's stand on those of [placement] (pipeline.device)."""
+        section: dict[str, Any] = self.settings[name] if name != "camera" else self.settings.get(name, CAMERA)
+        return {**self.settings.get("placement", {}), **section} if name in ADAPTER_STAGES else section
+
+    def telling(self, name: str) -> dict[str, Any]:
+        """Those settings of a stage that its result depends on: part of its cache key."""
+        return {key: value for key, value in self.stage(name).items() if key not in WHERE_ONLY}

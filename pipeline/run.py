@@ -2,18 +2,19 @@
 
     1 detect            hands in the photo                         once per photo
     2 segment           hand, object and arm masks, one per hand   once per photo
-    3 hand              MANO-layout hand fitted to the evidence    from here on once per hand
-    4 inpaint           the object without the hand: amodal mask and picture
-    5 reconstruct       textured object mesh and its view prior
-    6 watertight        closed, correctly signed, bounded size
-    7 camera_setup      object pose (paper 3.4, stage A)
-    8 contact_alignment hand pose and object scale (stage B)
-    9 refinement        hand articulation (stage C)
-   10 assess            metrics, confidence, review priority
+    3 camera            intrinsics: EXIF, a prior, or a model's    once per photo
+    4 hand              MANO-layout hand fitted to the evidence    from here on once per hand
+    5 inpaint           the object without the hand: amodal mask and picture
+    6 reconstruct       textured object mesh and its view prior
+    7 watertight        closed, correctly signed, bounded size
+    8 camera_setup      object pose (paper 3.4, stage A)
+    9 contact_alignment hand pose and object scale (stage B)
+   10 refinement        hand articulation (stage C)
+   11 assess            metrics, confidence, review priority
 
 Every stage's result is cached under a digest of its inputs, its adapter (name, version, weights) and its settings, so
 an edit re-runs exactly what depends on it. A reviewer's edits enter where they replace something: keypoints and side
-before stage 3, masks after stage 2, contact masks at stage 8, touching parts at stage 9.
+before stage 4, masks after stage 2, contact masks at stage 9, touching parts at stage 10.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline import codec
+from pipeline import codec, device
 from pipeline.adapters import load_adapter
 from pipeline.errors import BadEdit, EmptyMask, NoHandFound, NoHeldObject, PipelineError
 from pipeline.geometry.camera import of_photo
@@ -83,6 +84,9 @@ class _Run:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        device.limit(self.recipe.vram_gb)
+
     def stage(self, name: str, kind: type[T], inputs: list[Any], work: Callable[[], T], version: str = "") -> T:
         """The cached result of a stage, or the result of `work`, cached. `inputs` are dataclasses or JSON values."""
         began = time.perf_counter()
@@ -104,8 +108,9 @@ class _Run:
 
     def adapter(self, stage: str) -> tuple[Any, str]:
         """The recipe's adapter of a stage and the version string that goes into the cache key."""
-        adapter = load_adapter(stage, self.recipe.stage(stage)["adapter"])
-        return adapter, f"{adapter.name} {adapter.version} {getattr(adapter, 'weights_digest', '')}"
+        settings = self.recipe.stage(stage)
+        adapter = load_adapter(stage, settings["adapter"], settings)
+        return adapter, f"{adapter.name} {adapter.version} {adapter.weights_digest}"
 
 
 def annotate_photo(
@@ -117,6 +122,7 @@ def annotate_photo(
     """
     run = _Run(photo, recipe, cache)
     detections, held = _find_hands(run, hints)
+    camera = _camera(run)
     shared, answered = dict(run.seconds), list(run.reused)
     results = []
     for index, masks in enumerate(held):
@@ -124,7 +130,7 @@ def annotate_photo(
         if isinstance(masks, str):
             results.append(PairResult(index, None, masks, "", run.seconds, tuple(run.reused)))
             continue
-        results.append(_try_pair(run, index, detections[index], masks, Edits()))
+        results.append(_try_pair(run, index, detections[index], masks, Edits(), camera))
     if not any(r.reconstruction for r in results):
         reasons = "; ".join(dict.fromkeys(r.reason for r in results if r.reason))
         raise NoHeldObject(f"{photo.name}: {reasons}")
@@ -142,10 +148,11 @@ def reoptimise(
     """One pair again under a reviewer's edits (all edits so far, merged). Raises BadEdit, EmptyMask, NoHandFound."""
     run = _Run(photo, recipe, cache)
     detections, held = _find_hands(run, hints)
+    camera = _camera(run)
     if not 0 <= index < len(held):
         raise BadEdit(f"{photo.name}: there is no hand {index}; the photo has {len(held)}")
     masks = held[index]
-    return _try_pair(run, index, detections[index], _edited_masks(photo, masks, edits), edits)
+    return _try_pair(run, index, detections[index], _edited_masks(photo, masks, edits), edits, camera)
 
 
 def _find_hands(run: _Run, hints: HandHints) -> tuple[list[HandDetection], list[Masks | str]]:
@@ -153,7 +160,7 @@ def _find_hands(run: _Run, hints: HandHints) -> tuple[list[HandDetection], list[
     detections = run.stage(
         "detect",
         list[HandDetection],
-        [hints, run.recipe.stage("detect")],
+        [hints, run.recipe.telling("detect")],
         lambda: detector.detect(run.photo, hints),
         version,
     )
@@ -166,16 +173,25 @@ def _find_hands(run: _Run, hints: HandHints) -> tuple[list[HandDetection], list[
     masks = run.stage(
         "segment",
         list[Masks | str],
-        [detections, run.recipe.stage("segment")],
+        [detections, run.recipe.telling("segment")],
         lambda: segmenter.segment(run.photo, detections),
         version,
     )
     return detections, masks
 
 
-def _try_pair(run: _Run, index: int, detection: HandDetection, masks: Masks, edits: Edits) -> PairResult:
+def _camera(run: _Run) -> Camera:
+    adapter, version = run.adapter("camera")
+    prior = of_photo(run.photo, run.recipe.fov_deg)
+    settings = run.recipe.telling("camera")
+    return run.stage("camera", Camera, [prior, settings], lambda: adapter.camera(run.photo, prior), version)
+
+
+def _try_pair(
+    run: _Run, index: int, detection: HandDetection, masks: Masks, edits: Edits, camera: Camera
+) -> PairResult:
     try:
-        reconstruction = _pair(run, detection, masks, edits)
+        reconstruction = _pair(run, detection, masks, edits, camera)
     except PipelineError as error:
         return PairResult(index, None, str(error), "", run.seconds, tuple(run.reused))
     return PairResult(index, reconstruction, None, codec.digest(reconstruction), run.seconds, tuple(run.reused))
@@ -210,9 +226,7 @@ def _edited_masks(photo: Photo, masks: Masks | str, edits: Edits) -> Masks:
     return replace(masks, hand=hand, object=obj, arm=masks.arm & ~hand & ~obj)
 
 
-def _pair(run: _Run, detection: HandDetection, masks: Masks, edits: Edits) -> Reconstruction:
-    photo, recipe = run.photo, run.recipe
-    camera = of_photo(photo, recipe.fov_deg)
+def _pair(run: _Run, detection: HandDetection, masks: Masks, edits: Edits, camera: Camera) -> Reconstruction:
     estimate = _hand(run, detection, masks.hand, camera, edits)
     completion = _inpaint(run, masks)
     item = _reconstruct(run, completion, masks.object, camera, estimate)
@@ -228,7 +242,7 @@ def _hand(run: _Run, detection: HandDetection, mask: Mask, camera: Camera, edits
     return run.stage(
         "hand",
         HandEstimate,
-        [detection, mask, camera, run.recipe.stage("hand")],
+        [detection, mask, camera, run.recipe.telling("hand")],
         lambda: fitter.fit(run.photo, detection, mask, camera),
         version,
     )
@@ -257,7 +271,7 @@ def _inpaint(run: _Run, masks: Masks) -> Completion:
     return run.stage(
         "inpaint",
         Completion,
-        [shapes, run.recipe.stage("inpaint")],
+        [shapes, run.recipe.telling("inpaint")],
         lambda: inpainter.complete(run.photo, masks),
         version,
     )
@@ -270,7 +284,7 @@ def _reconstruct(
 
     reconstructor, version = run.adapter("reconstruct")
     distance = round(float(estimate.pose.transl[2]), 2)  # metres; the scale is solved later, a centimetre is enough
-    settings = run.recipe.stage("reconstruct")
+    settings = run.recipe.telling("reconstruct")
     item = run.stage(
         "reconstruct",
         ObjectMesh,

@@ -13,6 +13,11 @@ class HandDetector(Protocol):
     name: str
     version: str  # changes whenever the same photo may give another answer
 
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of the weights in use, or '' without weights."""
+        ...
+
     def detect(self, photo: Photo, hints: HandHints) -> list[HandDetection]:
         """Hands in a fixed order (larger first, then from the left); [] when there is none.
 
@@ -26,6 +31,7 @@ class HandFitter(Protocol):
 
     name: str
     version: str
+    weights_digest: str
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """The model's pose, metric, in the camera frame. An empty `hand_mask` (no pixel set) is ignored."""

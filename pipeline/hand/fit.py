@@ -13,7 +13,9 @@ Depth is metric because hands differ little in size: betas are held near their m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,6 +112,10 @@ class LandmarkFitter:
 
     name = "landmark-fit"
     version = "1"
+    weights_digest = ""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """No settings."""
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """The hand in the camera frame. Raises PipelineError if the keypoints make no hand."""

@@ -11,8 +11,9 @@ views, the agreement score and the search are what it takes (STACK, "Hands").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,9 @@ class MediapipeDetector:
     name = "mediapipe"
     version = "1"
     weights_digest = " ".join(WEIGHTS[name].sha256[:12] for name in ("hand_detector", "hand_landmarks"))
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """No settings."""
 
     def detect(self, photo: Photo, hints: HandHints) -> list[HandDetection]:
         """Hands, larger first, then from the left; [] if none. Raises NoHandFound for a box without a hand."""

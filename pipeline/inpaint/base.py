@@ -13,6 +13,11 @@ class Inpainter(Protocol):
     name: str
     version: str
 
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of the weights in use, or '' without weights."""
+        ...
+
     def complete(self, photo: Photo, masks: Masks) -> Completion:
         """The amodal mask and the filled picture, at photo size. Raises EmptyMask without an object."""
         ...

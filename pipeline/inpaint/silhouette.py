@@ -9,6 +9,9 @@ a hand in front takes bites out of the outline, so without a bite nothing is com
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -33,6 +36,10 @@ class SilhouetteInpainter:
 
     name = "silhouette"
     version = "2"
+    weights_digest = ""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """No settings."""
 
     def complete(self, photo: Photo, masks: Masks) -> Completion:
         """Amodal mask and picture at photo size; visible object pixels are the photo's. Raises EmptyMask."""

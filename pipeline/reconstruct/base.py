@@ -13,6 +13,11 @@ class Reconstructor(Protocol):
     name: str
     version: str
 
+    @property
+    def weights_digest(self) -> str:
+        """sha256 of the weights in use, or '' without weights."""
+        ...
+
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float
     ) -> ObjectMesh:

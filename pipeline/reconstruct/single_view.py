@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from pipeline.errors import BadMesh
@@ -21,6 +24,10 @@ class SingleViewReconstructor:
 
     name = "single-view"
     version = "2"
+    weights_digest = ""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """No settings."""
 
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float

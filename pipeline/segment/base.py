@@ -15,7 +15,7 @@ class Segmenter(Protocol):
 
     @property
     def weights_digest(self) -> str:
-        """sha256 of the weights in use, or '' when the segmenter runs without weights."""
+        """sha256 of the weights in use, or '' without weights."""
         ...
 
     def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:

@@ -7,7 +7,9 @@ photo -> scene (640 px) -> foreground maps --+--> hand evidence -> forearm -> ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,8 +35,9 @@ class LandmarkSegmenter:
     name = "landmark"
     version = "2"
 
-    def __init__(self, threads: int = 2) -> None:
-        self._threads = threads
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`threads` of the network, 2 when not given."""
+        self._threads = int(settings.get("threads", 2))
 
     @property
     def weights_digest(self) -> str:

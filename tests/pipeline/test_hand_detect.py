@@ -22,7 +22,7 @@ NO_HINTS = HandHints()
 def detector():
     if not (weights.is_cached("hand_detector") and weights.is_cached("hand_landmarks")):
         pytest.skip("no hand weights: run hoi-annotate models pull cpu")
-    return MediapipeDetector()
+    return MediapipeDetector({})
 
 
 def load_photo(start: str) -> Photo:

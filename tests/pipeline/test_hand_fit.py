@@ -108,7 +108,7 @@ def test_mask_pulls_the_mesh_over_the_visible_hand():
     mask = silhouette(verts)
 
     def uncovered(hand_mask):
-        pose = LandmarkFitter().fit(photo, detection, hand_mask, CAMERA).pose
+        pose = LandmarkFitter({}).fit(photo, detection, hand_mask, CAMERA).pose
         return (mask & ~silhouette(load_hand("right").posed(pose)[0])).sum() / mask.sum()
 
     assert uncovered(mask) < 0.95 * uncovered(np.zeros_like(mask))  # lightly: keypoints stay the main evidence
@@ -118,7 +118,7 @@ def test_broken_keypoints_are_refused_by_name():
     photo = Photo("cup.jpg", "", np.zeros((10, 10, 3), np.uint8))
     detection = HandDetection(np.full((21, 2), np.nan), np.zeros((21, 3)), 1.0, 0.5)
     with pytest.raises(PipelineError, match=r"cup\.jpg"):
-        LandmarkFitter().fit(photo, detection, np.zeros((10, 10), bool), CAMERA)
+        LandmarkFitter({}).fit(photo, detection, np.zeros((10, 10), bool), CAMERA)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

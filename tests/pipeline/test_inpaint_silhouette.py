@@ -54,7 +54,7 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def complete(photo: Photo, masks: Masks) -> Completion:
-    return SilhouetteInpainter().complete(photo, masks)
+    return SilhouetteInpainter({}).complete(photo, masks)
 
 
 def parts(mask: Mask) -> int:

@@ -84,7 +84,7 @@ def solved(name: str) -> tuple[Scene, ObjectMesh]:
     make, rotation, _ = SOLIDS[name]
     scene = render(make(), rotation)
     photo, completion, camera, _ = scene
-    return scene, SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
+    return scene, SingleViewReconstructor({}).reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
 
 
 def placed(found: ObjectMesh) -> F64:
@@ -162,14 +162,14 @@ def test_a_banana_is_no_deeper_than_its_width() -> None:
 def test_distance_scales_the_object_and_keeps_its_picture() -> None:
     photo, completion, camera, _ = solved("can")[0]
     near = solved("can")[1]
-    far = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, 2 * DISTANCE)
+    far = SingleViewReconstructor({}).reconstruct(photo, completion, completion.amodal_mask, camera, 2 * DISTANCE)
     np.testing.assert_allclose(far.mesh.vertices, 2 * near.mesh.vertices, atol=1e-9)
     np.testing.assert_allclose(project(placed(far), camera.K), project(placed(near), camera.K), atol=1e-6)
 
 
 def test_the_same_view_gives_the_same_bytes() -> None:
     photo, completion, camera, _ = solved("banana")[0]
-    again = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
+    again = SingleViewReconstructor({}).reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
     first = solved("banana")[1]
     assert again.mesh.vertices.tobytes() == first.mesh.vertices.tobytes()
     assert again.mesh.faces.tobytes() == first.mesh.faces.tobytes()
@@ -182,7 +182,7 @@ def test_the_photos_border_is_no_edge_of_the_object(name: str) -> None:
     make, _, kind = SOLIDS[name]
     photo, completion, camera, _ = render(make(), turn("z", 60) @ turn("x", 20) @ turn("y", 30), shift=(0.2, 0.0))
     assert completion.amodal_mask[:, -1].any()
-    found = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
+    found = SingleViewReconstructor({}).reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
     assert found.kind == kind
     assert is_watertight(found.mesh.vertices, found.mesh.faces)
     assert silhouette_iou(found, completion, camera) > 0.93
@@ -193,7 +193,7 @@ def test_a_flat_cross_without_shading_stays_thin() -> None:
     bars = [trimesh.creation.box([0.14, 0.05, 0.004]), trimesh.creation.box([0.05, 0.14, 0.004])]
     board = trimesh.util.concatenate(bars)
     photo, completion, camera, _ = render(board, np.eye(3))
-    found = SingleViewReconstructor().reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
+    found = SingleViewReconstructor({}).reconstruct(photo, completion, completion.amodal_mask, camera, DISTANCE)
     assert found.kind == "inflation"
     assert np.ptp(placed(found)[:, 2]) < 0.045  # a round one would be as deep as its core, 70 mm across, is wide
 
@@ -202,7 +202,7 @@ def test_an_empty_mask_is_an_error_that_names_the_photo() -> None:
     photo, completion, camera, _ = solved("can")[0]
     nothing = Completion(np.zeros((SIZE, SIZE), dtype=bool), completion.image)
     with pytest.raises(EmptyMask, match=r"drawn\.png"):
-        SingleViewReconstructor().reconstruct(photo, nothing, nothing.amodal_mask, camera, DISTANCE)
+        SingleViewReconstructor({}).reconstruct(photo, nothing, nothing.amodal_mask, camera, DISTANCE)
 
 
 def test_odd_masks_still_give_a_closed_mesh() -> None:
@@ -218,7 +218,7 @@ def test_odd_masks_still_give_a_closed_mesh() -> None:
     camera = from_focal(400.0, SIZE, SIZE, "given")
     for name, mask in masks.items():
         photo = Photo(name, "", image)
-        found = SingleViewReconstructor().reconstruct(photo, Completion(mask, image), mask & False, camera, DISTANCE)
+        found = SingleViewReconstructor({}).reconstruct(photo, Completion(mask, image), mask & False, camera, DISTANCE)
         assert is_watertight(found.mesh.vertices, found.mesh.faces), name
         assert np.ptp(placed(found)).max() < 2, name
 
@@ -227,7 +227,7 @@ def test_pieces_left_out_are_told() -> None:
     photo, completion, camera, _ = solved("can")[0]
     mask = completion.amodal_mask.copy()
     mask[5:45, 5:45] = True
-    found = SingleViewReconstructor().reconstruct(photo, Completion(mask, photo.image), mask, camera, DISTANCE)
+    found = SingleViewReconstructor({}).reconstruct(photo, Completion(mask, photo.image), mask, camera, DISTANCE)
     assert any("other pieces" in note for note in found.notes)
 
 

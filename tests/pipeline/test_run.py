@@ -34,7 +34,7 @@ class MemoryCache(dict[str, bytes]):
 class Truth:
     """Every adapter at once: answers each stage with the scene's truth."""
 
-    name, version = "truth", "1"
+    name, version, weights_digest = "truth", "1", ""
 
     def __init__(self, scene: Scene, hands: int = 1, holds: bool = True) -> None:
         self.scene, self.hands, self.holds = scene, hands, holds
@@ -48,6 +48,9 @@ class Truth:
         scene = self.scene
         masks = Masks(scene.hand, scene.object, np.zeros_like(scene.hand))
         return [masks if self.holds else "the hand holds nothing", *["the hand holds nothing"] * (self.hands - 1)]
+
+    def camera(self, photo: Photo, prior: Camera) -> Camera:
+        return prior
 
     def fit(self, photo: Photo, detection: HandDetection, mask: np.ndarray, camera: Camera) -> HandEstimate:
         return HandEstimate(self.scene.pose, "open-hand", detection.keypoints, 1.0, 1.0, 1.0)
@@ -77,7 +80,7 @@ def photo() -> Photo:
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install(truth: Truth) -> None:
-        monkeypatch.setattr(pipeline_run, "load_adapter", lambda stage, name: truth)
+        monkeypatch.setattr(pipeline_run, "load_adapter", lambda stage, name, settings: truth)
 
     return install
 

@@ -108,7 +108,7 @@ pytestmark = [
 def segmented(name: str) -> tuple[Photo, Masks]:
     photo = read_photo((PHOTOS / name).read_bytes(), name)
     keypoints = np.array(CASES[name][0], dtype=np.float64)
-    (masks,) = LandmarkSegmenter(threads=1).segment(photo, [HandDetection(keypoints, np.zeros((21, 3)), 1.0, 0.5)])
+    (masks,) = LandmarkSegmenter({"threads": 1}).segment(photo, [HandDetection(keypoints, np.zeros((21, 3)), 1.0, 0.5)])
     assert isinstance(masks, Masks), masks
     return photo, masks
 
@@ -131,7 +131,7 @@ def test_object_lies_in_its_box(name: str) -> None:
 def test_completion_keeps_the_photo_and_covers_the_thumb() -> None:
     name = "grocery_09_Arla-Natural-Yoghurt_042.jpg"
     photo, masks = segmented(name)
-    done = SilhouetteInpainter().complete(photo, masks)
+    done = SilhouetteInpainter({}).complete(photo, masks)
     assert (done.image[masks.object] == photo.image[masks.object]).all()
     hidden = done.amodal_mask & ~masks.object
     assert (hidden & masks.hand).sum() > 0.7 * hidden.sum() > 0

@@ -289,7 +289,7 @@ def test_small_photo_is_answered_at_its_own_size(held: Drawn) -> None:
 
 def test_runs_without_weights_and_says_so(held: Drawn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark, "is_cached", lambda name: False)
-    segmenter = LandmarkSegmenter(threads=1)
+    segmenter = LandmarkSegmenter({"threads": 1})
     assert segmenter.weights_digest == ""
     (masks,) = segmenter.segment(held.photo, [held.detection])
     assert isinstance(masks, Masks)
@@ -300,4 +300,4 @@ def test_runs_without_weights_and_says_so(held: Drawn, monkeypatch: pytest.Monke
 
 
 def test_no_hands_no_masks(held: Drawn) -> None:
-    assert LandmarkSegmenter(threads=1).segment(held.photo, []) == []
+    assert LandmarkSegmenter({"threads": 1}).segment(held.photo, []) == []
