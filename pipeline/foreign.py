@@ -34,6 +34,8 @@ class Foreign:
                 find(settings)
             except HoiError as error:
                 lines.append(str(error))
+        if not lines and (missing := self.worker(settings).check()):
+            lines.append(f"{self.name}: {missing}; run: {self.setup}")
         return lines
 
     def worker(self, settings: Mapping[str, Any]) -> Worker:

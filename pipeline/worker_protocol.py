@@ -151,6 +151,19 @@ class Worker:
             self._deaths = 0
             return answer
 
+    def check(self) -> str:
+        """One line saying what its environment lacks; '' when nothing does. Loads nothing, takes a moment."""
+        command = [*self._command[:-1], "--check", self._command[-1]]
+        try:
+            done = subprocess.run(command, cwd=self._cwd, env=_environment(), capture_output=True, timeout=HELLO_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"cannot run {command[0]} ({_one_line(error)})"
+        messages = [message for line in done.stdout.splitlines() if (message := _message(line))]
+        if messages:
+            return _one_line(messages[0].get("error", ""))
+        errors = done.stderr.decode(errors="replace").strip().splitlines()
+        return _one_line(errors[-1] if errors else f"its worker ended (exit status {done.returncode})")
+
     def close(self) -> None:
         """End the worker; the next question starts it again."""
         with self._lock:
@@ -229,7 +242,7 @@ class _Process:
         self._popen = subprocess.Popen(
             command,
             cwd=cwd,
-            env={name: value for name, value in os.environ.items() if name not in OURS_ALONE},
+            env=_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -354,6 +367,10 @@ class _Process:
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OURS_ALONE}
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

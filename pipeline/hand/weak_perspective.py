@@ -4,24 +4,24 @@ Both look at a square crop and answer a MANO hand in that crop's own camera: foc
 away that depth inside the hand does not show, and no metres. Of the photo the same hand is seen from near by:
 
     turn     the crop was looked at along the ray through its centre: its orientation turns with that ray
-    place    metres from the hand's own size: the translation under which the photo's K draws it where the crop's
-             camera did, least squares over the skin
+    place    metres from the hand's own size: where the photo's K must draw its joints so that the camera that the
+             predictor answered is the one of its kind that fits them best (both cameras draw one and the same picture)
     mirror   a left hand was looked at in a mirrored crop: predicted as a right one, mirrored back (x negated)
 
-What remains: with the shape and the articulation as predicted, the perspective inside the hand is that of the photo,
-and skin nearer to the camera is drawn larger than the crop's camera drew it. That difference is the photo's truth, so
-it is not fitted away by turning or bending the hand.
+Shape, articulation and orientation stay as predicted. What remains is the perspective inside the hand: the photo draws
+near skin larger than the predictor's far camera does, a few pixels at arm's length. That is the photo's truth, and
+turning or bending the hand to hide it would make the hand worse.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import PipelineError
-from pipeline.geometry.camera import project, rays
+from pipeline.geometry.camera import from_focal, project, rays
 from pipeline.hand.registration import place_in_depth, rotation_to
 from pipeline.hand_model import HandModel
 from pipeline.types import F64, Camera, HandPose, Side
@@ -94,13 +94,11 @@ def to_photo(hand: CropHand, model: HandModel, camera: Camera) -> HandPose:
     numbers = [pose.global_orient, pose.hand_pose, pose.betas, hand.pred_cam, hand.centre, [hand.size]]
     if not all(np.isfinite(part).all() for part in numbers) or hand.pred_cam[0] <= 0 or hand.size <= 0:
         raise PipelineError("the predicted hand is not finite, or lies behind the camera")
-    verts = model.posed(pose)[0]
-    targets = as_seen(hand, verts if hand.side == "right" else verts * MIRROR, camera.width, camera.height)
-    turn = crop_turn(hand, camera)
-    orient = turn * Rotation.from_rotvec(pose.global_orient)
-    turned = HandPose(pose.side, orient.as_rotvec(), pose.hand_pose, pose.betas, np.zeros(3))
-    transl = place(model.posed(turned)[0], targets, camera)
-    return HandPose(turned.side, turned.global_orient, turned.hand_pose, turned.betas, transl)
+    joints = model.posed(pose)[1]
+    orient = crop_turn(hand, camera) * Rotation.from_rotvec(pose.global_orient)
+    turned = replace(pose, global_orient=orient.as_rotvec())
+    transl = _place(model.posed(turned)[1], joints + full_translation(hand, camera.width, camera.height), camera)
+    return replace(turned, transl=transl)
 
 
 def points_to_photo(hand: CropHand, camera: Camera) -> tuple[F64, F64]:
@@ -110,7 +108,8 @@ def points_to_photo(hand: CropHand, camera: Camera) -> tuple[F64, F64]:
     mirror = np.ones(3) if hand.side == "right" else MIRROR
     turn = crop_turn(hand, camera)
     verts, joints = turn.apply(hand.verts * mirror), turn.apply(hand.joints * mirror)
-    transl = place(verts, as_seen(hand, hand.verts, camera.width, camera.height), camera)
+    seen = hand.joints * mirror + full_translation(hand, camera.width, camera.height)
+    transl = _place(joints, seen, camera)
     return verts + transl, joints + transl
 
 
@@ -119,20 +118,30 @@ def crop_turn(hand: CropHand, camera: Camera) -> Rotation:
     return Rotation.from_matrix(rotation_to(rays(hand.centre, camera.K)))
 
 
-def place(points: F64, pixels: F64, camera: Camera) -> F64:
-    """(3,) metres: the translation that draws points (N, 3) nearest to pixels (N, 2), least squares in the picture."""
+def _place(points: F64, seen: F64, camera: Camera) -> F64:
+    """(3,) metres: the translation of points (N, 3) whose picture is that of `seen` (N, 3) in the predictor's camera.
+
+    The two pictures differ by perspective; the difference must not be one that moving the predictor's camera explains.
+    """
+    far = from_focal(FOCAL * max(camera.width, camera.height), camera.width, camera.height, "given")
+    pixels, moves = project(seen, far.K), _slopes(seen, far)
     transl = place_in_depth(points, pixels, camera.K)
-    focal = camera.K[[0, 1], [0, 1]]
-    for _ in range(10):
-        seen = points + transl
-        away = pixels - project(seen, camera.K)
-        slope = np.zeros((len(points), 2, 3))
-        slope[:, 0, 0], slope[:, 1, 1] = focal[0] / seen[:, 2], focal[1] / seen[:, 2]
-        slope[:, :, 2] = -focal * seen[:, :2] / seen[:, 2:] ** 2
-        step = np.linalg.lstsq(slope.reshape(-1, 3), away.ravel(), rcond=None)[0]
+    for _ in range(20):
+        now = points + transl
+        if now[:, 2].min() <= 0 or not np.isfinite(now).all():
+            raise PipelineError("the predicted hand cannot be placed before the photo's camera")
+        away = (pixels - project(now, camera.K)).ravel()
+        step = np.linalg.solve(moves.T @ _slopes(now, camera), moves.T @ away)
         transl = transl + step
         if np.linalg.norm(step) < 1e-9:
             break
-    if not np.isfinite(transl).all() or (points[:, 2] + transl[2]).min() <= 0:
-        raise PipelineError("the predicted hand cannot be placed before the photo's camera")
     return np.asarray(transl)
+
+
+def _slopes(points: F64, camera: Camera) -> F64:
+    """(2N, 3) how the pixels of points (N, 3) move with a translation of them all."""
+    focal = camera.K[[0, 1], [0, 1]]
+    slopes = np.zeros((len(points), 2, 3))
+    slopes[:, [0, 1], [0, 1]] = focal / points[:, 2:]
+    slopes[:, :, 2] = -focal * points[:, :2] / points[:, 2:] ** 2
+    return slopes.reshape(-1, 3)

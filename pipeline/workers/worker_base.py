@@ -25,30 +25,33 @@ SAMPLE = 1 << 20  # bytes at either end of a file that its digest looks at: weig
 
 
 def serve(name, conventions, modules, load):
-    """Until the input ends: read a question, answer it. `--describe` says hello and ends; `--check` looks for modules.
+    """Until the input ends: read a question, answer it.
 
-    modules: what has to be importable; conventions: in which frames and units answers are.
+    modules: what has to be importable; conventions: in which frames and units answers are. The command line is the
+    options as JSON; before them `--describe` only says hello, `--check` only says which modules are not there.
     """
-    argument = sys.argv[1] if len(sys.argv) > 1 else "{}"
+    words = sys.argv[1:]
+    only = words.pop(0) if words[:1] in (["--describe"], ["--check"]) else ""
+    options = json.loads(words[0]) if words else {}
     out = _private_output()
-    if argument == "--describe":
-        _say(out, {"hello": name, "weights": "", "conventions": conventions, "modules": list(modules)})
-        return
-    options = {} if argument == "--check" else json.loads(argument)
+    hello = {"hello": name, "weights": weights_digest(options), "conventions": conventions}
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != here]  # hamer_worker is not hamer
     if options.get("repo"):
         sys.path.insert(0, str(options["repo"]))
-    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]
-    if argument == "--check":
-        missing = [module for module in modules if importlib.util.find_spec(module) is None]
-        _say(out, {"error": "%s: %s not installed here" % (name, ", ".join(missing))} if missing else {"hello": name})
-        sys.exit(1 if missing else 0)
-    _say(out, {"hello": name, "weights": weights_digest(options), "conventions": conventions})
+    missing = [] if only == "--describe" else [module for module in modules if not _is_there(module)]
+    lacks = "needs %s, not installed in %s" % (", ".join(missing), sys.executable)
+    _say(out, {"error": lacks} if only == "--check" and missing else hello)
+    if only:
+        return
     handle = None
     for line in sys.stdin:
         question = json.loads(line)
         beats = _Beats(out)
         try:
             if handle is None:
+                if missing:
+                    raise ImportError(lacks)
                 handle = load(options)
             folder = Path(question["folder"])
             arrays = {key: np.load(str(folder / ("ask_%s.npy" % key))) for key in question["arrays"]}
@@ -56,14 +59,19 @@ def serve(name, conventions, modules, load):
             for key, array in answers.items():
                 np.save(str(folder / ("answer_%s.npy" % key)), np.ascontiguousarray(array), allow_pickle=False)
             reply = {"id": question["id"], "answer": values, "arrays": list(answers)}
-        except MemoryError:
-            raise
         except Exception as error:
             traceback.print_exc()
-            reply = {"id": question["id"], "error": _reason(error, modules)}
+            reply = {"id": question["id"], "error": _reason(error)}
         finally:
             beats.stop()
         _say(out, reply)
+
+
+def _is_there(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def weights_digest(options):
@@ -145,10 +153,12 @@ def _say(out, message):
         out.flush()
 
 
-def _reason(error, modules):
-    """One line; a missing module of the foreign package is the commonest reason."""
+def _reason(error):
+    """One line; a missing module is the commonest reason."""
     if isinstance(error, ModuleNotFoundError):
-        return "needs %s, which is not installed in %s" % (error.name, sys.executable)
+        return "needs %s, not installed in %s" % (error.name, sys.executable)
+    if isinstance(error, ImportError):
+        return re.sub(r"\s+", " ", str(error))
     return re.sub(r"\s+", " ", "%s: %s" % (type(error).__name__, error))
 
 
