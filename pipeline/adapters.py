@@ -19,21 +19,34 @@ from pipeline.errors import HoiError
 SHIPPED = {
     "camera": {
         "exif-fov": "pipeline.camera.exif_fov:ExifFovCamera",
+        "moge": "pipeline.camera.moge:MogeCamera",
     },
     "detect": {
         "mediapipe": "pipeline.hand.mediapipe:MediapipeDetector",
+        "vitpose": "pipeline.hand.vitpose:VitposeDetector",
     },
     "segment": {
         "landmark": "pipeline.segment.landmark:LandmarkSegmenter",
+        "lisa": "pipeline.segment.lisa:LisaSegmenter",
     },
     "hand": {
         "landmark-fit": "pipeline.hand.fit:LandmarkFitter",
+        "hamer": "pipeline.hand.hamer:HamerFitter",
+        "wilor": "pipeline.hand.wilor:WilorFitter",
+        "given": "pipeline.hand.given:GivenHand",
     },
     "inpaint": {
         "silhouette": "pipeline.inpaint.silhouette:SilhouetteInpainter",
     },
     "reconstruct": {
         "single-view": "pipeline.reconstruct.single_view:SingleViewReconstructor",
+        "instantmesh": "pipeline.reconstruct.instantmesh:InstantMeshReconstructor",
+        "triposr": "pipeline.reconstruct.triposr:TripoSRReconstructor",
+        "sam3d-objects": "pipeline.reconstruct.sam3d_objects:Sam3DObjectsReconstructor",
+        "trellis2": "pipeline.reconstruct.trellis2:Trellis2Reconstructor",
+        "hunyuan3d": "pipeline.reconstruct.hunyuan3d:Hunyuan3DReconstructor",
+        "tripo3d": "pipeline.reconstruct.tripo3d:Tripo3DReconstructor",
+        "mesh": "pipeline.reconstruct.given_mesh:GivenMesh",
     },
 }
 

@@ -1,7 +1,7 @@
 """Hands given as files: our own parameters, or what HaMeR and WiLoR saved (saved.py).
 
-    <photo>.npz    side, global_orient (3,), hand_pose (45,), betas (10,), transl (3,) as `HandPose` has them; several
-                   hands: each with a first axis of N. Or any file that saved.py reads.
+<photo>.npz    side, global_orient (3,), hand_pose (45,), betas (10,), transl (3,) as `HandPose` has them; several
+               hands: each with a first axis of N. Or any file that saved.py reads.
 """
 
 from __future__ import annotations

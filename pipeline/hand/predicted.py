@@ -16,8 +16,8 @@ import numpy as np
 
 from pipeline.errors import MissingWeights
 from pipeline.geometry.camera import project
-from pipeline.hand.consensus import distance, extent
-from pipeline.hand.weak_perspective import CropHand, as_seen, points_to_photo, to_photo
+from pipeline.hand.consensus import distance
+from pipeline.hand.weak_perspective import CropHand, joints_drawn, points_to_photo, to_photo
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.refit import refit
 from pipeline.types import F64, Camera, HandDetection, HandEstimate, HandPose, Side
@@ -49,14 +49,13 @@ def estimate(hand: CropHand, detection: HandDetection, camera: Camera) -> HandEs
     pose, apart_mm = _in_our_model(hand, camera)
     model = load_hand(hand.side)
     keypoints = project(model.posed(pose)[1], camera.K)
-    drawn = _drawn(hand, camera)
     return HandEstimate(
         pose=pose,
         model=model.name,
         keypoints=detection.keypoints if detection.source == "keypoints" else keypoints,
-        residual_px=float(np.median(np.linalg.norm(keypoints - drawn, axis=1))),
+        residual_px=float(np.median(np.linalg.norm(keypoints - detection.keypoints, axis=1))),
         residual_mm=apart_mm,
-        score=detection.presence * math.exp(-_misfit(hand, detection, camera)),
+        score=detection.presence * math.exp(-distance(keypoints, detection.keypoints) / DOUBT),
     )
 
 
@@ -66,7 +65,7 @@ def _may_be(hand: CropHand, detection: HandDetection) -> bool:
 
 def _misfit(hand: CropHand, detection: HandDetection, camera: Camera) -> float:
     """Mean distance to the detected keypoints, in units of DOUBT."""
-    return distance(_drawn(hand, camera), detection.keypoints) / DOUBT
+    return distance(joints_drawn(hand, camera.width, camera.height), detection.keypoints) / DOUBT
 
 
 def _disbelief(hand: CropHand, detection: HandDetection) -> float:
@@ -74,16 +73,6 @@ def _disbelief(hand: CropHand, detection: HandDetection) -> float:
         return 0.0
     belief = detection.right_score if hand.side == "right" else 1 - detection.right_score
     return -math.log(min(max(belief, 0.05), 0.95))
-
-
-def _drawn(hand: CropHand, camera: Camera) -> F64:
-    """(21, 2) pixels of the joints where the predictor itself draws them."""
-    joints = hand.joints
-    if joints is None:
-        right = load_hand("right")
-        shape = hand.betas * 0  # MANO's shape means nothing here
-        joints = right.posed(HandPose("right", hand.global_orient, hand.hand_pose, shape, np.zeros(3)))[1]
-    return as_seen(hand, joints, camera.width, camera.height)
 
 
 def _in_our_model(hand: CropHand, camera: Camera) -> tuple[HandPose, float]:
@@ -100,6 +89,3 @@ def _in_our_model(hand: CropHand, camera: Camera) -> tuple[HandPose, float]:
         verts, joints = mano.posed(to_photo(hand, mano, camera))
     pose, figures = refit(verts, joints, hand.side, ours)
     return pose, figures["joints_mm"]
-
-
-__all__ = ["CropHand", "best_of", "box_of", "estimate", "extent", "sides_of"]

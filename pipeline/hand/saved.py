@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.hand.weak_perspective import (
     MIRROR,
     MIRROR_TURN,
     CropHand,
+    joints_drawn,
     from_full_translation,
     rotation_vector,
 )
@@ -75,7 +77,9 @@ def _read_pt(path: Path) -> Any:
     import torch
 
     core = np.core if not hasattr(np, "_core") else np._core
-    arrays = [(core.multiarray._reconstruct, f"{name}.multiarray._reconstruct") for name in ("numpy.core", "numpy._core")]
+    arrays = [
+        (core.multiarray._reconstruct, f"{name}.multiarray._reconstruct") for name in ("numpy.core", "numpy._core")
+    ]
     scalars = [(core.multiarray.scalar, f"{name}.multiarray.scalar") for name in ("numpy.core", "numpy._core")]
     kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u1", "?")]
     try:
@@ -134,10 +138,14 @@ def _placed(
         raise PipelineError(f"{photo.name}: its saved hand has arrays of the wrong shape")
     if not transl[2] > 0:
         raise PipelineError(f"{photo.name}: its saved hand lies behind the camera")
-    centre = FOCAL * max(width, height) * transl[:2] / transl[2] + np.array([width, height]) / 2
     size = CROP * max(width, height)
+    middle = np.array([width, height]) / 2
+    camera = from_full_translation(transl, side, middle, size, width, height)
+    hand = CropHand(side, turns[0], turns[1], betas, camera, middle, size, verts, joints)
+    drawn = joints_drawn(hand, width, height)
+    centre = (drawn.min(0) + drawn.max(0)) / 2  # it was cropped around its keypoints
     camera = from_full_translation(transl, side, centre, size, width, height)
-    return CropHand(side, turns[0], turns[1], betas, camera, centre, size, verts, joints)
+    return replace(hand, pred_cam=camera, centre=centre)
 
 
 def _numbers(value: Any) -> F64:

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.errors import PipelineError
 from pipeline.geometry.camera import from_focal, project, rays
 from pipeline.hand.registration import place_in_depth, rotation_to
-from pipeline.hand_model import HandModel
+from pipeline.hand_model import HandModel, load_hand
 from pipeline.types import F64, Camera, HandPose, Side
 
 FOCAL = 5000 / 256  # of the crop's camera, in sides of the picture; the full picture's is that of its longer side
@@ -76,6 +76,15 @@ def as_seen(hand: CropHand, points: F64, width: int, height: int) -> F64:
     own = points if hand.side == "right" else points * MIRROR
     seen = own + full_translation(hand, width, height)
     return np.asarray(FOCAL * max(width, height) * seen[:, :2] / seen[:, 2:] + np.array([width, height]) / 2)
+
+
+def joints_drawn(hand: CropHand, width: int, height: int) -> F64:
+    """(21, 2) pixels at which the predictor draws the joints; those of the open hand's shape, where it gave none."""
+    joints = hand.joints
+    if joints is None:
+        pose = HandPose("right", hand.global_orient, hand.hand_pose, np.zeros(10), np.zeros(3))
+        joints = load_hand("right").posed(pose)[1]
+    return as_seen(hand, joints, width, height)
 
 
 def crop_pose(hand: CropHand) -> HandPose:

@@ -1,4 +1,4 @@
-"""Runs in Hunyuan3D's environment: 2.1 in its clone (hy3dshape/minimal_demo.py), or 2.0 (minimal_demo.py)."""
+"""Runs in Hunyuan3D 2.1's environment, in its clone (Tencent-Hunyuan/Hunyuan3D-2.1, hy3dshape/minimal_demo.py)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ CONVENTIONS = {"up": "+y", "camera": "+z", "handed": "right"}
 
 
 def load(options):
-    if options.get("repo"):
-        sys.path.insert(0, os.path.join(options["repo"], "hy3dshape"))
+    sys.path.insert(0, os.path.join(options["repo"], "hy3dshape"))  # the package lies one folder down
     import torch
+    from hy3dshape.pipelines import Hunyuan3DDiTFlowMatchingPipeline
     from PIL import Image
-
-    try:
-        from hy3dshape.pipelines import Hunyuan3DDiTFlowMatchingPipeline
-    except ModuleNotFoundError as error:
-        if not str(error.name).startswith("hy3dshape"):
-            raise
-        from hy3dgen.shapegen import Hunyuan3DDiTFlowMatchingPipeline
 
     model = Hunyuan3DDiTFlowMatchingPipeline.from_pretrained(options["weights"])
     device = torch_device(options)
