@@ -40,14 +40,14 @@ class Foreign:
 
     def worker(self, settings: Mapping[str, Any]) -> Worker:
         """The worker, not started yet. Raises MissingEnvironment or MissingWeights."""
-        repo, weights = self._repo(settings), self._weights(settings)
+        python, repo, weights = self._python(settings), self._repo(settings), self._weights(settings)
         options = {name: settings[name] for name in ("device", "seed", *self.options) if name in settings}
         if repo is not None:
             options["repo"] = str(repo)
         if weights is not None:
             options["weights"] = str(weights)
         times = {key: float(settings[key]) for key in ("timeout_s", "silence_s") if key in settings}
-        return Worker(self.name, self._python(settings), self.script, self.conventions, options, repo, **times)
+        return Worker(self.name, python, self.script, self.conventions, options, repo, **times)
 
     def _given(self, what: str, settings: Mapping[str, Any]) -> str:
         variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"

@@ -24,8 +24,8 @@ from pipeline.hand.weak_perspective import (
     MIRROR,
     MIRROR_TURN,
     CropHand,
-    joints_drawn,
     from_full_translation,
+    joints_drawn,
     rotation_vector,
 )
 from pipeline.types import F64, Photo, Side

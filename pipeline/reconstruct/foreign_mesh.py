@@ -6,20 +6,36 @@ are coloured; else from the photo, which is then what its hidden side shows too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from pipeline.errors import BadMesh
-from pipeline.geometry.watertight import is_watertight, make_watertight, simplify
-from pipeline.reconstruct.frames import prior
+from pipeline.geometry.watertight import make_watertight, simplify
+from pipeline.reconstruct.frames import Frame, best_view, known_view
+from pipeline.reconstruct.square import Square, square_of
 from pipeline.reconstruct.texture import cut_texture
-from pipeline.types import F64, I64, U8, Camera, Completion, Mesh, ObjectMesh, Photo, ViewPrior
+from pipeline.types import F64, I64, U8, Camera, Completion, Mesh, ObjectMesh, Photo
 
 MAX_FACES = 60_000  # a finer mesh costs minutes and shows nothing more in a photo
 MAX_TEXTURE = 1024  # pixels
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What a reconstructor is asked about, and the square it is seen in."""
+
+    photo: Photo
+    completion: Completion
+    camera: Camera
+    distance: float  # metres along z from the camera to the object
+    square: Square
+
+    @classmethod
+    def of(cls, photo: Photo, completion: Completion, camera: Camera, distance: float) -> Shot:
+        """Raises EmptyMask."""
+        return cls(photo, completion, camera, distance, square_of(photo, completion, camera))
 
 
 @dataclass(frozen=True)
@@ -36,39 +52,41 @@ class ForeignMesh:
 def object_mesh(
     kind: str,
     mesh: ForeignMesh,
-    rotations: Iterable[F64],
-    photo: Photo,
-    completion: Completion,
-    camera: Camera,
-    distance: float,
-    middle: F64,
+    view: Frame | F64,
+    shot: Shot,
     depth_known: float,
     notes: tuple[str, ...] = (),
 ) -> ObjectMesh:
-    """The mesh as the pipeline wants it; see `frames.prior`. Raises BadMesh naming the photo and the model."""
+    """The mesh as the pipeline wants it.
+
+    view: the frame it is in, or its known rotation (3, 3) into a camera that looks straight at it (see frames.py).
+    Raises BadMesh naming the photo and the model.
+    """
     try:
         vertices, faces = make_watertight(mesh.vertices, mesh.faces)
-        as_it_was = len(vertices) == len(mesh.vertices) and len(faces) == len(mesh.faces)
+        untouched = len(vertices) == len(mesh.vertices) and len(faces) == len(mesh.faces)
+        if not untouched:
+            notes = (*notes, f"the mesh of {kind} was not closed and was mended")
         if len(faces) > MAX_FACES:
             vertices, faces = simplify(vertices, faces, MAX_FACES)
-            as_it_was = False
+            untouched = False
     except BadMesh as error:
-        raise BadMesh(f"{photo.name}: {kind} made a mesh that cannot be used: {error}") from error
-    if not is_watertight(mesh.vertices, mesh.faces):
-        notes = (*notes, f"the mesh of {kind} was not closed and was remeshed")
-    view = prior(vertices, faces, rotations, completion.amodal_mask, camera, middle, depth_known)
-    middle_z = float((vertices @ view.rotation.T + view.transl)[:, 2].mean())
-    scale = distance / middle_z
-    view = ViewPrior(view.rotation, view.transl * scale, view.starts, view.depth_known)
-    vertices = vertices * scale
-    if as_it_was and mesh.uv is not None and mesh.texture is not None:
+        raise BadMesh(f"{shot.photo.name}: the mesh of {kind} cannot be used: {error}") from error
+    target, camera, straight = shot.completion.amodal_mask, shot.camera, shot.square.to_camera
+    if isinstance(view, Frame):
+        prior = best_view(vertices, faces, view, target, camera, straight, depth_known)
+    else:
+        prior = known_view(vertices, view, target, camera, straight, depth_known)
+    scale = shot.distance / float((vertices @ prior.rotation.T + prior.transl)[:, 2].mean())
+    prior, vertices = replace(prior, transl=prior.transl * scale), vertices * scale
+    if untouched and mesh.uv is not None and mesh.texture is not None:
         texture, uv = _shrunk(mesh.texture), np.mod(mesh.uv, 1.0) * [1.0, -1.0] + [0.0, 1.0]
-    elif as_it_was and mesh.colours is not None:
+    elif untouched and mesh.colours is not None:
         vertices, faces, uv, texture = _baked(vertices, faces, mesh.colours)
     else:
-        seen = vertices @ view.rotation.T + view.transl
-        texture, uv = cut_texture(completion.image, completion.amodal_mask, camera, seen)
-    return ObjectMesh(Mesh(vertices, faces, np.clip(uv, 0.0, 1.0), texture), view, kind, {}, notes)
+        seen = vertices @ prior.rotation.T + prior.transl
+        texture, uv = cut_texture(shot.completion.image, target, camera, seen)
+    return ObjectMesh(Mesh(vertices, faces, np.clip(uv, 0.0, 1.0), texture), prior, kind, {}, notes)
 
 
 def _shrunk(texture: U8) -> U8:

@@ -11,8 +11,8 @@ import numpy as np
 import trimesh
 
 from pipeline.errors import BadMesh
-from pipeline.reconstruct.foreign_mesh import ForeignMesh, object_mesh
-from pipeline.reconstruct.frames import AXES, Frame, box_of, every
+from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
+from pipeline.reconstruct.frames import AXES, Frame, every
 from pipeline.reconstruct.hunyuan3d import Hunyuan3DReconstructor
 from pipeline.reconstruct.instantmesh import InstantMeshReconstructor
 from pipeline.reconstruct.trellis2 import Trellis2Reconstructor
@@ -78,12 +78,9 @@ class GivenMesh:
         if self._kind in MIRRORED:
             flipped = mesh.vertices * MIRRORED[self._kind]
             mesh = ForeignMesh(flipped, mesh.faces[:, ::-1], mesh.colours, mesh.uv, mesh.texture)
-        box = box_of(completion.amodal_mask)
-        middle = (box[:2] + box[2:]) / 2
         try:
-            return object_mesh(
-                self.name, mesh, self._frame.rotations(), photo, completion, camera, distance, middle, depth_known=1.0
-            )
+            shot = Shot.of(photo, completion, camera, distance)
+            return object_mesh(self.name, mesh, self._frame, shot, depth_known=1.0)
         except BadMesh as error:
             raise BadMesh(f"{path}: {error}") from error
 

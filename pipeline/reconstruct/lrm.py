@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.foreign import Foreign
-from pipeline.reconstruct.foreign_mesh import ForeignMesh, object_mesh
+from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.frames import Frame
-from pipeline.reconstruct.square import FILL, cut_square
+from pipeline.reconstruct.square import shown
 from pipeline.types import Camera, Completion, Mask, ObjectMesh, Photo
 from pipeline.worker_protocol import Answer, Worker
 
@@ -22,7 +22,6 @@ class LargeReconstructor:
     version: str
     foreign: Foreign
     frame: Frame
-    fill = FILL
     depth_known = 0.7  # learnt from many objects, seen in one picture
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -42,19 +41,10 @@ class LargeReconstructor:
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float
     ) -> ObjectMesh:
         """See `Reconstructor`. The same picture, weights and seed give the same mesh as far as the GPU does."""
-        picture, square = cut_square(photo, completion, self.fill)
+        shot = Shot.of(photo, completion, camera, distance)
+        picture = shown(completion, shot.square, camera)
         mesh = mesh_of(self._started().ask("mesh", {"picture": picture}))
-        return object_mesh(
-            self.name,
-            mesh,
-            self.frame.rotations(),
-            photo,
-            completion,
-            camera,
-            distance,
-            square.centre,
-            self.depth_known,
-        )
+        return object_mesh(self.name, mesh, self.frame, shot, self.depth_known)
 
     def _started(self) -> Worker:
         if self._worker is None:

@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.errors import BadMesh
 from pipeline.foreign import Foreign
 from pipeline.hand.registration import rotation_to
-from pipeline.reconstruct.foreign_mesh import ForeignMesh, object_mesh
-from pipeline.reconstruct.frames import box_of
+from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.lrm import mesh_of
 from pipeline.types import F64, Camera, Completion, Mask, ObjectMesh, Photo
 from pipeline.worker_protocol import Answer, Worker
@@ -57,12 +56,10 @@ class Sam3DObjectsReconstructor:
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float
     ) -> ObjectMesh:
         """See `Reconstructor`."""
-        box = box_of(completion.amodal_mask)
+        shot = Shot.of(photo, completion, camera, distance)
         mask = completion.amodal_mask.astype(np.uint8)
-        answer = self._started().ask("mesh", {"image": completion.image, "mask": mask})
-        mesh, rotation = posed(answer)
-        middle = (box[:2] + box[2:]) / 2
-        return object_mesh(self.name, mesh, [rotation], photo, completion, camera, distance, middle, depth_known=0.8)
+        mesh, rotation = posed(self._started().ask("mesh", {"image": completion.image, "mask": mask}))
+        return object_mesh(self.name, mesh, rotation, shot, depth_known=0.8)
 
     def _started(self) -> Worker:
         if self._worker is None:

@@ -17,9 +17,9 @@ from PIL import Image
 
 from pipeline import hub
 from pipeline.errors import HoiError, PipelineError
-from pipeline.reconstruct.foreign_mesh import ForeignMesh, object_mesh
+from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.frames import Frame
-from pipeline.reconstruct.square import cut_square
+from pipeline.reconstruct.square import shown
 from pipeline.types import U8, Camera, Completion, Mask, ObjectMesh, Photo
 
 KEY = "TRIPO_API_KEY"
@@ -74,21 +74,10 @@ class Tripo3DReconstructor:
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float
     ) -> ObjectMesh:
         """See `Reconstructor`. Costs credits. Raises PipelineError in one line, without the key."""
-        picture, square = cut_square(photo, completion)
-        mesh, credits = self._ask(picture)
+        shot = Shot.of(photo, completion, camera, distance)
+        mesh, credits = self._ask(shown(completion, shot.square, camera))
         notes = () if credits is None else (f"tripo3d took {credits:g} credits",)
-        return object_mesh(
-            self.name,
-            mesh,
-            self.frame.rotations(),
-            photo,
-            completion,
-            camera,
-            distance,
-            square.centre,
-            depth_known=0.7,
-            notes=notes,
-        )
+        return object_mesh(self.name, mesh, self.frame, shot, depth_known=0.7, notes=notes)
 
     def _client(self) -> Any:
         return _sdk().TripoClient(api_key=_key(), v3_base_url=self._settings.get("url"))
