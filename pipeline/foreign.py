@@ -16,14 +16,16 @@ from pipeline.worker_protocol import MissingEnvironment, Worker
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a worker needs that is not ours. Settings and variables: `python` HOI_<NAME>_PYTHON, `repo` HOI_<NAME>_REPO."""
+    """What a worker needs that is not ours: a Python, a clone of its code, weights.
+
+    Settings `python`, `repo` and `weights`; without the first two HOI_<NAME>_PYTHON and HOI_<NAME>_REPO are asked.
+    """
 
     name: str  # of the adapter, and in the hub's list
     script: str  # in pipeline/workers
     setup: str  # the commands that make its environment
     conventions: Mapping[str, str]  # in which frames and units it answers
-    clone: bool = False  # its code is used from a clone of its repository
-    weights: bool = True  # it is given a folder of weights
+    weights_in: str = ""  # folder of the clone where its makers' script puts the weights
     options: tuple[str, ...] = ()  # settings that it is given, besides device and seed
 
     def needs(self, settings: Mapping[str, Any]) -> list[str]:
@@ -42,10 +44,7 @@ class Foreign:
         """The worker, not started yet. Raises MissingEnvironment or MissingWeights."""
         python, repo, weights = self._python(settings), self._repo(settings), self._weights(settings)
         options = {name: settings[name] for name in ("device", "seed", *self.options) if name in settings}
-        if repo is not None:
-            options["repo"] = str(repo)
-        if weights is not None:
-            options["weights"] = str(weights)
+        options |= {"repo": str(repo), "weights": str(weights)}
         times = {key: float(settings[key]) for key in ("timeout_s", "silence_s") if key in settings}
         return Worker(self.name, python, self.script, self.conventions, options, repo, **times)
 
@@ -61,19 +60,22 @@ class Foreign:
             raise MissingEnvironment(f"{self.name}: {what}; {self._help('python')}")
         return python
 
-    def _repo(self, settings: Mapping[str, Any]) -> Path | None:
-        if not self.clone:
-            return None
+    def _repo(self, settings: Mapping[str, Any]) -> Path:
         given = self._given("repo", settings)
         if not given or not Path(given).expanduser().is_dir():
             what = f"{given} is no folder" if given else "there is no clone of its code"
             raise MissingEnvironment(f"{self.name}: {what}; {self._help('repo')}")
         return Path(given).expanduser().resolve()
 
-    def _weights(self, settings: Mapping[str, Any]) -> Path | None:
-        if not self.weights:
-            return None
-        return Path(settings["weights"]).expanduser() if settings.get("weights") else hub.folder(self.name)
+    def _weights(self, settings: Mapping[str, Any]) -> Path:
+        """Those of the recipe, else of our cache, else of the clone."""
+        if settings.get("weights"):
+            return Path(settings["weights"]).expanduser()
+        if self.weights_in and not hub.is_present(self.name):
+            place = self._repo(settings) / self.weights_in
+            if place.is_dir():
+                return place
+        return hub.folder(self.name)
 
     def _help(self, what: str) -> str:
         variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"

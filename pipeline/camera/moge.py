@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import hub
 from pipeline.device import Placement, shared
-from pipeline.errors import PipelineError
+from pipeline.errors import MissingExtra, PipelineError
 from pipeline.types import Camera, Photo
 
 WEIGHTS = "moge"
@@ -53,12 +53,15 @@ class MogeCamera:
 
     def _model(self) -> Any:
         folder = hub.folder(WEIGHTS)
-        v2 = hub.require("moge.model.v2", adapter="moge", extra="large")
+        try:
+            from moge.model.v2 import MoGeModel
+        except ImportError as error:  # its makers give it from their repository only, so no extra of ours has it
+            raise MissingExtra(f"moge: needs its own package ({error}); run: {INSTALL}") from error
         placement = self._placement
         key = f"{WEIGHTS} {hub.digest(WEIGHTS)} {placement.torch_device}"
         # its own code works in float32 and casts where it may
         return shared(
-            key, lambda: v2.MoGeModel.from_pretrained(str(folder / "model.pt")).to(placement.torch_device).eval()
+            key, lambda: MoGeModel.from_pretrained(str(folder / "model.pt")).to(placement.torch_device).eval()
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.foreign import Foreign
 from pipeline.hand.predicted import best_of, box_of, estimate, sides_of
-from pipeline.hand.saved import read_hands
+from pipeline.hand.saved import files_digest, read_hands
 from pipeline.hand.weak_perspective import CropHand, rotation_vector
 from pipeline.types import Camera, HandDetection, HandEstimate, Mask, Photo
 from pipeline.worker_protocol import Answer, Worker
@@ -44,8 +44,9 @@ class CropFitter:
 
     @property
     def weights_digest(self) -> str:
-        """Of the weights the worker uses; '' with saved outputs."""
-        return "" if self._settings.get("outputs") else self._started().weights_digest
+        """Of the weights the worker uses, or of the saved outputs."""
+        outputs = self._settings.get("outputs")
+        return files_digest(Path(outputs).expanduser()) if outputs else self._started().weights_digest
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """See `HandFitter`. Raises PipelineError when no prediction lies on the detected hand."""

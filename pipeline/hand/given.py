@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.geometry.camera import project
 from pipeline.hand.consensus import distance
 from pipeline.hand.predicted import SAME_HAND, best_of, estimate
-from pipeline.hand.saved import SUFFIXES, find, read_hands
+from pipeline.hand.saved import files_digest, find, read_hands
 from pipeline.hand_model import load_hand
 from pipeline.types import Camera, HandDetection, HandEstimate, HandPose, Mask, Photo, Side
 
@@ -39,13 +38,8 @@ class GivenHand:
 
     @property
     def weights_digest(self) -> str:
-        """sha256 of the given files: other files, other hands."""
-        files = [self._path] if self._path.is_file() else sorted(self._path.glob("*"))
-        state = hashlib.sha256()
-        for path in files:
-            if path.suffix in SUFFIXES and path.is_file():
-                state.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        return state.hexdigest()
+        """sha256 of the given files."""
+        return files_digest(self._path)
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """The given hand that lies on the detected one. Raises PipelineError when none does."""

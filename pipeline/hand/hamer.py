@@ -17,7 +17,6 @@ class HamerFitter(CropFitter):
         setup="git clone --recursive https://github.com/geopavlakos/hamer && cd hamer && python3.10 -m venv .venv && "
         ".venv/bin/pip install torch torchvision && .venv/bin/pip install -e . && bash fetch_demo_data.sh",
         conventions=CONVENTIONS,
-        clone=True,
-        weights=False,
-        options=("checkpoint", "batch"),
+        weights_in="_DATA",
+        options=("batch",),
     )

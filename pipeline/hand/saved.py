@@ -10,6 +10,7 @@ Pictures are read relative to their size, so it does not matter at which resolut
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +45,16 @@ def find(place: Path, photo: Photo, suffixes: Sequence[str] = SUFFIXES) -> Path:
         if (place / f"{stem}{suffix}").is_file():
             return place / f"{stem}{suffix}"
     raise PipelineError(f"{photo.name}: no saved hand in {place}; expected {stem}{' or '.join(suffixes)}")
+
+
+def files_digest(place: Path) -> str:
+    """sha256 of the saved hands in a file or folder: other files, other hands."""
+    files = [place] if place.is_file() else sorted(place.glob("*"))
+    state = hashlib.sha256()
+    for path in files:
+        if path.suffix in SUFFIXES and path.is_file():
+            state.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()
 
 
 def read_hands(place: Path, photo: Photo) -> list[CropHand]:

@@ -18,7 +18,6 @@ class WilorFitter(CropFitter):
         ".venv/bin/pip install torch torchvision && .venv/bin/pip install -r requirements.txt, "
         "and put wilor_final.ckpt into its pretrained_models",
         conventions=CONVENTIONS,
-        clone=True,
-        weights=False,
-        options=("checkpoint", "batch"),
+        weights_in="pretrained_models",
+        options=("batch",),
     )

@@ -47,7 +47,7 @@ class Frame:
         return [(view[0] + a, view[1] + e) for a in azimuths for e in elevations if (a, e) != (0.0, 0.0)]
 
     def rotation(self, view: View) -> F64:
-        """(3, 3) object -> OpenCV camera that looks at the object's origin. Raises KeyError for an axis that is none."""
+        """(3, 3) object -> OpenCV camera that looks at the object's origin."""
         up, front = np.array(AXES[self.up], float), np.array(AXES[self.viewer], float)
         a, e = np.deg2rad(view)
         level = np.cos(a) * front + np.sin(a) * np.cross(up, front)

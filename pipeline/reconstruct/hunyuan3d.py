@@ -19,6 +19,5 @@ class Hunyuan3DReconstructor(LargeReconstructor):
         setup="git clone https://github.com/Tencent-Hunyuan/Hunyuan3D-2.1 && cd Hunyuan3D-2.1 && python3.10 -m venv "
         ".venv && .venv/bin/pip install torch torchvision && .venv/bin/pip install -r requirements.txt",
         conventions={"up": "+y", "camera": "+z", "handed": "right"},
-        clone=True,
         options=("steps", "faces"),
     )

@@ -22,6 +22,5 @@ class InstantMeshReconstructor(LargeReconstructor):
         setup="git clone https://github.com/TencentARC/InstantMesh && cd InstantMesh && python3.10 -m venv .venv && "
         ".venv/bin/pip install torch torchvision xformers && .venv/bin/pip install -r requirements.txt",
         conventions={"up": "+z", "camera": "+x", "handed": "right"},
-        clone=True,
         options=("variant", "steps", "zero123plus"),
     )

@@ -36,7 +36,6 @@ class Sam3DObjectsReconstructor:
             "camera": "pytorch3d",
             "quaternion": "wxyz",
         },
-        clone=True,
     )
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

@@ -63,7 +63,8 @@ def shown(completion: Completion, square: Square, camera: Camera) -> U8:
     """(size, size, 4) RGBA: the picture in the square, alpha the amodal mask."""
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from the middle of the first pixel
     matrix = np.linalg.inv(half) @ camera.K @ square.to_camera @ np.linalg.inv(square.K) @ half
-    image, alpha = completion.image, completion.amodal_mask.astype(np.uint8) * 255
+    image: np.ndarray = completion.image
+    alpha: np.ndarray = completion.amodal_mask.astype(np.uint8) * 255
     shrink = camera.focal / square.focal
     if shrink > 1:  # no aliasing when the object is larger than the picture
         image, alpha = (cv2.GaussianBlur(part, (0, 0), 0.4 * shrink) for part in (image, alpha))

@@ -19,6 +19,5 @@ class Trellis2Reconstructor(LargeReconstructor):
         setup="git clone --recursive https://github.com/microsoft/TRELLIS.2 && cd TRELLIS.2 && . ./setup.sh --new-env "
         "--basic --flash-attn --nvdiffrast --nvdiffrec --cumesh --o-voxel --flexgemm",
         conventions={"up": "+y", "camera": "unknown azimuth", "handed": "right"},
-        clone=True,
         options=("faces", "texture"),
     )

@@ -19,6 +19,5 @@ class TripoSRReconstructor(LargeReconstructor):
         setup="git clone https://github.com/VAST-AI-Research/TripoSR && cd TripoSR && python3.10 -m venv .venv && "
         ".venv/bin/pip install torch && .venv/bin/pip install -r requirements.txt",
         conventions={"up": "+z", "camera": "+x", "handed": "right"},
-        clone=True,
         options=("resolution", "chunk"),
     )

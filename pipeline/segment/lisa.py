@@ -31,7 +31,6 @@ class LisaSegmenter:
         setup="git clone https://github.com/dvlab-research/LISA && cd LISA && python3.9 -m venv .venv && "
         ".venv/bin/pip install -r requirements.txt",
         conventions={"masks": "picture size, 0 and 1"},
-        clone=True,
         options=("vision_tower",),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from worker_base import as_array, torch_device
 
@@ -13,6 +15,14 @@ CONVENTIONS = {
     "camera": "weak perspective, focal 5000 for 256 pixels",
 }
 RESCALE = 2.0  # of the box around the keypoints, as in both demos
+
+
+def find(name, options):
+    """The checkpoint in the folder of weights."""
+    found = sorted(Path(options["weights"]).rglob(name))
+    if not found:
+        raise FileNotFoundError("there is no {} in {}".format(name, options["weights"]))
+    return found[0]
 
 
 def handler(model, config, dataset_class, recursive_to, options):

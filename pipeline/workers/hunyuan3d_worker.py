@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from worker_base import mesh_arrays, seed_all, serve, torch_device
@@ -12,7 +12,7 @@ CONVENTIONS = {"up": "+y", "camera": "+z", "handed": "right"}
 
 
 def load(options):
-    sys.path.insert(0, os.path.join(options["repo"], "hy3dshape"))  # the package lies one folder down
+    sys.path.insert(0, str(Path(options["repo"]) / "hy3dshape"))  # the package lies one folder down
     import torch
     from hy3dshape.pipelines import Hunyuan3DDiTFlowMatchingPipeline
     from PIL import Image

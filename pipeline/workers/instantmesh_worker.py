@@ -5,6 +5,8 @@ Answers the mesh as its triplanes hold it; the .obj files that its own run.py wr
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from worker_base import as_array, seed_all, serve, torch_device
 
@@ -12,8 +14,6 @@ CONVENTIONS = {"up": "+z", "camera": "+x", "handed": "right"}
 
 
 def load(options):
-    import os
-
     import torch
     from diffusers import DiffusionPipeline, EulerAncestralDiscreteScheduler
     from einops import rearrange
@@ -24,22 +24,23 @@ def load(options):
     from torchvision.transforms import v2
 
     device = torch_device(options)
+    repo, weights = Path(options["repo"]), Path(options["weights"])
     variant = options.get("variant", "instant-mesh-large")
-    config = OmegaConf.load(os.path.join(options["repo"], "configs", variant + ".yaml"))
+    config = OmegaConf.load(str(repo / "configs" / (variant + ".yaml")))
     painter = DiffusionPipeline.from_pretrained(
         options.get("zero123plus", "sudo-ai/zero123plus-v1.2"),
-        custom_pipeline=os.path.join(options["repo"], "zero123plus"),
+        custom_pipeline=str(repo / "zero123plus"),
         torch_dtype=torch.float16,
     )
     painter.scheduler = EulerAncestralDiscreteScheduler.from_config(
         painter.scheduler.config, timestep_spacing="trailing"
     )
-    unet = os.path.join(options["weights"], "diffusion_pytorch_model.bin")
-    painter.unet.load_state_dict(torch.load(unet, map_location="cpu"), strict=True)
+    unet = torch.load(str(weights / "diffusion_pytorch_model.bin"), map_location="cpu")
+    painter.unet.load_state_dict(unet, strict=True)
     painter = painter.to(device)
     model = instantiate_from_config(config.model_config)
-    checkpoint = os.path.join(options["weights"], variant.replace("-", "_") + ".ckpt")
-    state = torch.load(checkpoint, map_location="cpu")["state_dict"]
+    checkpoint = weights / (variant.replace("-", "_") + ".ckpt")
+    state = torch.load(str(checkpoint), map_location="cpu")["state_dict"]
     prefix = "lrm_generator."
     model.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}, strict=True)
     model = model.to(device)

@@ -6,8 +6,8 @@ applied to rows: points * scale @ rotation + translation. They are answered as t
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from worker_base import as_array, mesh_arrays, seed_all, serve
@@ -21,10 +21,10 @@ CONVENTIONS = {
 
 
 def load(options):
-    sys.path.append(os.path.join(options["repo"], "notebook"))
+    sys.path.append(str(Path(options["repo"]) / "notebook"))
     from inference import Inference
 
-    model = Inference(os.path.join(options["weights"], "checkpoints", "pipeline.yaml"), compile=False)
+    model = Inference(str(Path(options["weights"]) / "checkpoints" / "pipeline.yaml"), compile=False)
 
     def handle(what, arrays, values):
         if what != "mesh":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hand_crops import CONVENTIONS, handler
+from pathlib import Path
+
+from hand_crops import CONVENTIONS, find, handler
 from worker_base import serve
 
 
@@ -11,10 +13,8 @@ def load(options):
     from wilor.models import load_wilor
     from wilor.utils import recursive_to
 
-    model, config = load_wilor(
-        checkpoint_path=options.get("checkpoint") or "./pretrained_models/wilor_final.ckpt",
-        cfg_path="./pretrained_models/model_config.yaml",
-    )
+    config_file = Path(options["repo"]) / "pretrained_models" / "model_config.yaml"  # it comes with the code
+    model, config = load_wilor(checkpoint_path=str(find("wilor_final.ckpt", options)), cfg_path=str(config_file))
     return handler(model, config, ViTDetDataset, recursive_to, options)
 
 

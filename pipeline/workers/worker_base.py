@@ -40,7 +40,7 @@ def serve(name, conventions, modules, load):
     if options.get("repo"):
         sys.path.insert(0, str(options["repo"]))
     missing = [] if only == "--describe" else [module for module in modules if not _is_there(module)]
-    lacks = "needs %s, not installed in %s" % (", ".join(missing), sys.executable)
+    lacks = f"needs {', '.join(missing)}, not installed in {sys.executable}"
     _say(out, {"error": lacks} if only == "--check" and missing else hello)
     if only:
         return
@@ -54,10 +54,10 @@ def serve(name, conventions, modules, load):
                     raise ImportError(lacks)
                 handle = load(options)
             folder = Path(question["folder"])
-            arrays = {key: np.load(str(folder / ("ask_%s.npy" % key))) for key in question["arrays"]}
+            arrays = {key: np.load(str(folder / f"ask_{key}.npy")) for key in question["arrays"]}
             values, answers = handle(question["ask"], arrays, question["values"])
             for key, array in answers.items():
-                np.save(str(folder / ("answer_%s.npy" % key)), np.ascontiguousarray(array), allow_pickle=False)
+                np.save(str(folder / f"answer_{key}.npy"), np.ascontiguousarray(array), allow_pickle=False)
             reply = {"id": question["id"], "answer": values, "arrays": list(answers)}
         except Exception as error:
             traceback.print_exc()
@@ -84,7 +84,7 @@ def weights_digest(options):
     state = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
-        state.update(("%s %d\n" % (path.relative_to(root) if path != root else path.name, size)).encode())
+        state.update(f"{path.relative_to(root) if path != root else path.name} {size}\n".encode())
         with path.open("rb") as file:
             state.update(file.read(SAMPLE))
             if size > SAMPLE:
@@ -156,10 +156,10 @@ def _say(out, message):
 def _reason(error):
     """One line; a missing module is the commonest reason."""
     if isinstance(error, ModuleNotFoundError):
-        return "needs %s, not installed in %s" % (error.name, sys.executable)
+        return f"needs {error.name}, not installed in {sys.executable}"
     if isinstance(error, ImportError):
         return re.sub(r"\s+", " ", str(error))
-    return re.sub(r"\s+", " ", "%s: %s" % (type(error).__name__, error))
+    return re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")
 
 
 class _Beats:

@@ -24,7 +24,7 @@ def with_model(
     monkeypatch.setenv("HOI_TEST_WORKERS", str(SCRIPTS))
     folder.mkdir(exist_ok=True)
     np.savez(folder / "answer.npz", **answer)
-    foreign = replace(adapter_class.foreign, script=str(SCRIPT), weights=True)
+    foreign = replace(adapter_class.foreign, script=str(SCRIPT))
     hello = {"name": foreign.name, "conventions": dict(foreign.conventions)}
     (folder / "hello.json").write_text(json.dumps(hello))
     monkeypatch.setattr(adapter_class, "foreign", foreign)

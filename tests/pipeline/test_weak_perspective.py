@@ -87,7 +87,7 @@ def detection_of(pose: HandPose, camera: Camera, side: Side | None = None, right
 
 
 def test_the_camera_is_the_documented_one() -> None:
-    """METHOD 1.2: f = 5000/256 max(W, H), bs = box s, t = (2 (cx - W/2) / bs + tx, 2 (cy - H/2) / bs + ty, 2 f / bs)."""
+    """METHOD 1.2: f = 5000/256 max(W, H), bs = box s, t = (2(cx-W/2)/bs + tx, 2(cy-H/2)/bs + ty, 2f/bs)."""
     hand = CropHand(
         "right", np.zeros(3), np.zeros(45), np.zeros(10), np.array([0.8, 0.1, -0.2]), np.array([300.0, 200.0]), 250.0
     )
@@ -177,7 +177,7 @@ def easyhoi(hands: list[CropHand], camera: Camera) -> dict[str, object]:
 @pytest.mark.parametrize("suffix", [".pt", ".json", ".npz"])
 def test_easyhois_files_give_the_hand_on_the_detection(tmp_path: Path, suffix: str) -> None:
     one, camera = photographed("left", "middle", 1, betas=False)
-    other = replace(photographed("right", "middle", 2, betas=False)[0], transl=one.transl + [0.2, 0, 0])
+    other = replace(photographed("right", "middle", 2, betas=False)[0], transl=one.transl + np.array([0.2, 0, 0]))
     saved = easyhoi([predicted(pose, camera) for pose in (other, one)], camera)
     path = tmp_path / f"cup{suffix}"
     if suffix == ".pt":
@@ -242,7 +242,7 @@ def test_our_own_parameters_come_back_as_they_are(tmp_path: Path) -> None:
     before = given.weights_digest
     np.savez(tmp_path / "cup.npz", side=np.array("right"), **{name: value[0] for name, value in fields.items()})
     assert given.weights_digest != before
-    with pytest.raises(PipelineError, match="no hand of .* lies on the detected one"):
+    with pytest.raises(PipelineError, match=r"no hand of .* lies on the detected one"):
         given.fit(photo_of(camera), detection_of(poses[1], camera), NOTHING, camera)
 
 
