@@ -63,7 +63,7 @@ def gaps_mm(made: Reconstruction) -> dict[str, float]:
     """How far each part's contact zone is from the object, in millimetres; negative inside it."""
     from pipeline.hand_model import load_hand
 
-    model = load_hand(made.hand.side)
+    model = load_hand(made.hand.side, made.estimate.model)
     return {part: 1000 * float(made.contacts.distance[model.zone_vertices(part)].min()) for part in PARTS}
 
 

@@ -26,6 +26,7 @@ from pipeline.errors import HoiError
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HEADROOM = 1.25  # of a model's own size: what it computes with comes on top
 OFFLOADS = ("auto", "none", "model", "sequential")
 GB = 1e9
 
@@ -107,7 +108,7 @@ class Placement:
         if self.offload != "auto":
             return self.offload
         budget = self.vram_gb or memory_gb(self.torch_device)
-        return "model" if size_gb(model, self.torch_dtype) > budget else "none"
+        return "model" if HEADROOM * size_gb(model, self.torch_dtype) > budget else "none"
 
 
 def memory_gb(device: torch.device) -> float:
@@ -160,23 +161,27 @@ def shared(key: str, load: Callable[[], T], needs_gb: float = 0.0) -> T:
     """The model under `key`, made by `load` when this process has none yet; it is on its device.
 
     key: says everything that makes the model (hub name and digest, device, dtype, offload). needs_gb: what it will
-    take, so that room is made before it is loaded; afterwards its parameters tell.
+    take, so that room is made before it is loaded; afterwards its parameters tell. What is no torch model takes part
+    when it has `close()`, which frees its memory until it is used again: a worker process.
     """
     held = _kept.get(key)
     if held is None:
         _make_room(needs_gb)
         model = load()
-        held = _kept[key] = _Kept(model, _home(model), max(needs_gb, size_gb(model)))
+        held = _kept[key] = _Kept(model, _home(model), max(needs_gb, HEADROOM * size_gb(model)))
     _kept.move_to_end(key)
     _make_room(held.gb, but=key)
-    if held.parked:
+    if held.parked and held.device is not None:
         held.model.to(held.device)
-        held.parked = False
+    held.parked = False
     return cast(T, held.model)
 
 
 def release() -> None:
     """Drops all shared models."""
+    for held in _kept.values():
+        if hasattr(held.model, "close"):
+            held.model.close()
     _kept.clear()
     gc.collect()
     if torch.cuda.is_available():
@@ -189,17 +194,23 @@ def resident() -> dict[str, float]:
 
 
 def _make_room(gb: float, but: str = "") -> None:
-    """Parks models in main memory, least recently used first, until `gb` more fit into the budget."""
+    """Parks models, least recently used first, until `gb` more fit into the budget."""
     for key, held in _kept.items():
         budget = _budget_gb or (memory_gb(held.device) if held.device is not None else float("inf"))
         others = sum(size for name, size in resident().items() if name != but)
         if others + gb <= budget:
             return
-        if key != but and not held.parked and held.device is not None:
+        if key == but or held.parked:
+            continue
+        if held.device is not None:
             held.model.to("cpu")
-            held.parked = True
             if held.device.type == "cuda":
                 torch.cuda.empty_cache()
+        elif hasattr(held.model, "close"):
+            held.model.close()
+        else:
+            continue
+        held.parked = True
 
 
 def _home(model: Any) -> torch.device | None:

@@ -12,10 +12,13 @@ recorded, and pulls go on with that one. `adopt` records a folder that is alread
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +31,7 @@ from pipeline.weights import cache_dir
 
 Progress = Callable[[str], None]
 MANIFEST = "manifest.json"
+NOTHING: Mapping[str, str | None] = {}
 __all__ = ["MODELS", "HubModel"]
 
 
@@ -70,16 +74,93 @@ def adopt(name: str, source: Path, progress: Progress | None = None) -> Path:
     return _record(name, source, commit="", say=progress or (lambda _: None))
 
 
+def pull(name: str, say: Progress) -> Path:
+    """Fetches what is not here yet, going on where an earlier pull stopped; returns the local folder.
+
+    `say` is told one line per step. The digests that the hub has of large files are compared. A token is read by the
+    hub's own client, from HF_TOKEN or a login; it is in no message. Raises MissingExtra, MissingWeights.
+    """
+    model = MODELS[name]
+    if is_present(name):
+        return folder(name)
+    if not model.repo:
+        raise MissingWeights(missing(name))
+    library = require("huggingface_hub", adapter=name, extra="large")
+    endpoint = os.environ.get("HF_ENDPOINT")
+    with _hub_errors(model):
+        info = library.HfApi(endpoint=endpoint).model_info(model.repo, revision=model.revision, files_metadata=True)
+    where = _home(name) / str(info.sha)[:12]
+    _check_room(model, where)
+    say(f"{name}: {model.repo} at {str(info.sha)[:12]}, about {model.size_gb:g} GB, into {where}")
+    with _hub_errors(model):
+        library.snapshot_download(
+            model.repo,
+            revision=info.sha,
+            local_dir=where,
+            allow_patterns=list(model.patterns) or None,
+            endpoint=endpoint,
+        )
+    wanted = library.utils.filter_repo_objects(
+        [file.rfilename for file in info.siblings], allow_patterns=list(model.patterns) or None
+    )
+    digests = {file.rfilename: file.lfs.sha256 for file in info.siblings if file.lfs is not None}
+    return _record(name, where, commit=str(info.sha), say=say, expected={path: digests.get(path) for path in wanted})
+
+
+@contextlib.contextmanager
+def _hub_errors(model: HubModel) -> Iterator[None]:
+    """What can go wrong with a hub, each as one line that says what to do."""
+    errors: Any = importlib.import_module("huggingface_hub.errors")
+    again = f"hoi-annotate models pull {model.name}"
+    try:
+        yield
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
+        if model.gated:
+            raise MissingWeights(
+                f"{model.name}: accept its licence at {model.page}, then run: HF_TOKEN=<your token> {again}"
+            ) from error
+        raise MissingWeights(
+            f"{model.name}: the hub has no {model.repo} for you; see {model.page}, or get its files elsewhere and run: "
+            f"hoi-annotate models adopt {model.name} FOLDER"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise MissingWeights(
+            f"{model.name}: {model.repo} has no revision {model.revision}; see {model.page}"
+        ) from error
+    except (errors.HTTPError, errors.LocalEntryNotFoundError, ConnectionError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MissingWeights(
+            f"{model.name}: the hub is out of reach ({said}); with a network run again: {again} - or bring the files "
+            f"of {model.repo} from elsewhere and run: hoi-annotate models adopt {model.name} FOLDER"
+        ) from error
+
+
+def _check_room(model: HubModel, where: Path) -> None:
+    there = next(folder for folder in (where, *where.parents) if folder.is_dir())
+    held = sum(path.stat().st_size for path in where.rglob("*") if path.is_file()) if where.is_dir() else 0
+    free = shutil.disk_usage(there).free
+    if model.size_gb * 1e9 - held > free:
+        raise MissingWeights(
+            f"{model.name}: needs {model.size_gb:g} GB, {free / 1e9:.0f} GB are free in {there}; "
+            "set HOI_CACHE to a folder with more room"
+        )
+
+
 def require(module: str, adapter: str, extra: str) -> ModuleType:
     """An optional library. Raises MissingExtra with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        install = f"run: pip install 'hoi-annotate[{extra}]'"
-        raise MissingExtra(f"{adapter}: needs {error.name}, which is not installed; {install}") from error
+        raise MissingExtra(lacking(str(error.name), adapter, extra if error.name == module else "")) from error
     except (ImportError, RuntimeError, OSError) as error:  # a native library that does not fit the others
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise MissingExtra(f"{adapter}: needs {module}, which does not import here ({said})") from error
+
+
+def lacking(module: str, adapter: str, extra: str) -> str:
+    """The one line to say when a library is not installed; '' as extra: none of ours brings it."""
+    wanted = f"'hoi-annotate[{extra}]'" if extra else module
+    return f"{adapter}: needs {module}, which is not installed; run: pip install {wanted}"
 
 
 def _home(name: str) -> Path:
@@ -106,20 +187,28 @@ def _place(name: str, found: dict[str, Any]) -> Path:
     return _home(name) / str(found["folder"])  # an adopted one's is absolute
 
 
-def _record(name: str, where: Path, commit: str, say: Progress) -> Path:
-    """Writes the manifest of the files in `where`, in one step."""
-    home = _home(name)
+def _record(name: str, where: Path, commit: str, say: Progress, expected: Mapping[str, str | None] = NOTHING) -> Path:
+    """Writes the manifest of the files in `where`, in one step.
+
+    `expected`: what must be there, with the sha256 of files whose digest is known; a file that has another one goes.
+    """
+    again = f"run again: hoi-annotate models pull {name}"
     files = {}
     for path in sorted(p for p in where.rglob("*") if p.is_file()):
-        inside = path.relative_to(where)
-        if inside.parts[0] == ".cache":  # of the downloader
+        inside = path.relative_to(where).as_posix()
+        if inside.startswith(".cache/"):  # the downloader's own
             continue
-        say(f"{name}: {inside}")
         with path.open("rb") as file:
-            files[inside.as_posix()] = {
-                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-                "size": path.stat().st_size,
-            }
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != (expected.get(inside) or found):
+            path.unlink()  # of a pull alone: what is adopted has no expected digests
+            raise MissingWeights(f"{name}: {inside} arrived damaged and was removed; {again}")
+        files[inside] = {"sha256": found, "size": path.stat().st_size}
+        say(f"{name}: {found[:12]} {inside}")
+    absent = sorted(set(expected) - set(files))
+    if absent or not files:
+        raise MissingWeights(f"{name}: {absent[0] if absent else 'everything'} is still missing; {again}")
+    home = _home(name)
     kept = str(where.relative_to(home)) if where.is_relative_to(home) else str(where)
     model = asdict(MODELS[name])
     record = {key: model[key] for key in ("name", "repo", "revision", "licence")}

@@ -22,11 +22,12 @@ class HubModel:
     vram_gb: float  # of a GPU, in half precision, while it works
     improves: str  # what it does better than the cpu recipe
     adapters: tuple[str, ...]  # which use it
-    revision: str = "main"
+    revision: str = "main"  # a commit where we know one; else the pull records which it found
     patterns: tuple[str, ...] = ()  # the files that are needed; (): all
     gated: bool = False  # its licence must be accepted on its page first
     source: str = ""  # of a model that is not on the hub: where its makers give it
-    extra: str = "large"  # of ours, with the libraries that load it; '': an environment of its own
+    libraries: tuple[str, ...] = ()  # that load it in this process; (): it has an environment of its own
+    extra: str = "large"  # of ours, which brings them
 
     @property
     def page(self) -> str:
@@ -47,6 +48,7 @@ MODELS: dict[str, HubModel] = {
             improves="masks from boxes and points, the paper's own amodal step",
             adapters=("sam",),
             patterns=("checkpoints/sam_vit_h_4b8939.pth",),
+            libraries=("torchvision", "segment_anything"),
         ),
         HubModel(
             name="sam2",
@@ -55,9 +57,10 @@ MODELS: dict[str, HubModel] = {
             commercial=True,
             size_gb=0.9,
             vram_gb=3,
-            improves="sharper masks than SAM at a third of its size",
+            improves="sharper masks than SAM's at a third of its size",
             adapters=("sam2", "grounded-sam2"),
             patterns=SAFE,
+            libraries=("transformers",),
         ),
         HubModel(
             name="sam3",
@@ -70,6 +73,7 @@ MODELS: dict[str, HubModel] = {
             adapters=("sam3",),
             patterns=SAFE,
             gated=True,
+            libraries=("transformers",),
         ),
         HubModel(
             name="grounding-dino",
@@ -81,28 +85,29 @@ MODELS: dict[str, HubModel] = {
             improves="boxes of hands and held objects by name",
             adapters=("grounded-sam2",),
             patterns=SAFE,
+            libraries=("transformers",),
         ),
         HubModel(
             name="lisa",
             repo="xinlai/LISA-13B-llama2-v1-explanatory",
-            licence="Llama 2 Community License",
+            licence="Llama 2 Community License (its language model)",
             commercial=None,
             size_gb=28,
             vram_gb=30,
             improves="the paper's masks: held object by question",
             adapters=("lisa",),
-            extra="",
         ),
         HubModel(
             name="vitpose",
-            repo="usyd-community/vitpose-plus-huge",
+            repo="",  # those of the hub know the body's 17 keypoints and no hands
             licence="Apache-2.0",
             commercial=True,
             size_gb=3.8,
             vram_gb=5,
-            improves="hand keypoints under occlusion, and the boxes HaMeR wants",
+            improves="hand keypoints under occlusion, by the whole body",
             adapters=("vitpose",),
-            patterns=SAFE,
+            source="https://github.com/ViTAE-Transformer/ViTPose (whole body, in the format of transformers)",
+            libraries=("transformers",),
         ),
         HubModel(
             name="sd-inpaint",
@@ -112,8 +117,10 @@ MODELS: dict[str, HubModel] = {
             size_gb=5.5,
             vram_gb=5,
             improves="the paper's inpainting: an object whole behind the fingers",
+            revision="8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
             adapters=("sd-inpaint",),
             patterns=SAFE,
+            libraries=("diffusers", "transformers", "accelerate"),
         ),
         HubModel(
             name="sdxl-inpaint",
@@ -124,7 +131,8 @@ MODELS: dict[str, HubModel] = {
             vram_gb=10,
             improves="the same at 1024 pixels",
             adapters=("sdxl-inpaint",),
-            patterns=(*("*.json", "*.txt", "*.model"), "*.fp16.safetensors"),
+            patterns=("*.json", "*.txt", "*.fp16.safetensors"),
+            libraries=("diffusers", "transformers", "accelerate"),
         ),
         HubModel(
             name="flux-fill",
@@ -137,6 +145,7 @@ MODELS: dict[str, HubModel] = {
             adapters=("flux-fill",),
             patterns=("*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors", "model_index.json"),
             gated=True,
+            libraries=("diffusers", "transformers", "accelerate"),
         ),
         HubModel(
             name="flux2-klein",
@@ -148,6 +157,7 @@ MODELS: dict[str, HubModel] = {
             improves="removal of the hand by instruction, in four steps",
             adapters=("flux2-klein",),
             patterns=("*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors", "model_index.json"),
+            libraries=("diffusers", "transformers", "accelerate"),
         ),
         HubModel(
             name="qwen-edit",
@@ -158,6 +168,7 @@ MODELS: dict[str, HubModel] = {
             vram_gb=60,
             improves="removal of the hand by instruction, under a free licence",
             adapters=("qwen-edit",),
+            libraries=("diffusers", "transformers", "accelerate"),
         ),
         HubModel(
             name="lama",
@@ -167,9 +178,9 @@ MODELS: dict[str, HubModel] = {
             size_gb=0.2,
             vram_gb=1,
             improves="fast texture in small holes, also on a CPU",
+            revision="c3c0c9e468934d62e79c329e35d82dd09ff8c444",
             adapters=("lama",),
             patterns=("lama_fp32.onnx",),
-            extra="",
         ),
         HubModel(
             name="moge",
@@ -191,7 +202,6 @@ MODELS: dict[str, HubModel] = {
             improves="the paper's hand: pose under occlusion",
             adapters=("hamer",),
             source="https://github.com/geopavlakos/hamer",
-            extra="",
         ),
         HubModel(
             name="wilor",
@@ -203,7 +213,6 @@ MODELS: dict[str, HubModel] = {
             improves="hand detection and pose in one, better than HaMeR on hands in use",
             adapters=("wilor",),
             source="https://github.com/rolpotamias/WiLoR",
-            extra="",
         ),
         HubModel(
             name="instantmesh",
@@ -214,7 +223,6 @@ MODELS: dict[str, HubModel] = {
             vram_gb=16,
             improves="the paper's shapes: any object, also its back",
             adapters=("instantmesh",),
-            extra="",
         ),
         HubModel(
             name="triposr",
@@ -225,7 +233,6 @@ MODELS: dict[str, HubModel] = {
             vram_gb=6,
             improves="any object's shape in a second",
             adapters=("triposr",),
-            extra="",
         ),
         HubModel(
             name="sam3d-objects",
@@ -237,18 +244,17 @@ MODELS: dict[str, HubModel] = {
             improves="shape, pose and scale under occlusion: no inpainting needed",
             adapters=("sam3d-objects",),
             gated=True,
-            extra="",
         ),
         HubModel(
             name="trellis2",
             repo="microsoft/TRELLIS.2-4B",
-            licence="MIT",
-            commercial=True,
+            licence="MIT; DINOv3 License (its image encoder, which it fetches itself)",
+            commercial=None,
             size_gb=16,
             vram_gb=24,
             improves="the finest geometry and materials",
+            revision="af44b45f2e35a493886929c6d786e563ec68364d",
             adapters=("trellis2",),
-            extra="",
         ),
         HubModel(
             name="hunyuan3d",
@@ -259,7 +265,6 @@ MODELS: dict[str, HubModel] = {
             vram_gb=10,
             improves="detailed closed shapes",
             adapters=("hunyuan3d",),
-            extra="",
         ),
     )
 }

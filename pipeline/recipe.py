@@ -1,4 +1,7 @@
-"""A recipe: which adapter does each stage, with which settings and seed. Shipped ones are in recipes/*.toml."""
+"""A recipe: which adapter does each stage, with which settings and seed. Shipped ones are in recipes/*.toml.
+
+`base = "cpu"` in a recipe takes every setting it does not have itself from another one.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ class Recipe:
     settings: dict[str, Any]
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> Recipe:
-        """A shipped recipe by name, or a TOML file by path. Raises UnknownRecipe."""
+    def load(cls, name_or_path: str | Path, below: tuple[Path, ...] = ()) -> Recipe:
+        """A shipped recipe by name, or a TOML file by path. Raises UnknownRecipe. `below`: recipes that stand on it."""
         shipped = FOLDER / f"{name_or_path}.toml"
         path = shipped if shipped.is_file() else Path(name_or_path)
         if not path.is_file():
@@ -45,6 +48,8 @@ class Recipe:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise UnknownRecipe(f"recipe '{path}': not valid TOML ({error})") from error
+        if "base" in settings:
+            settings = _on_base(path, settings, below)
         missing = [stage for stage in STAGES if stage not in settings]
         if missing:
             raise UnknownRecipe(f"recipe '{path}': lacks the section [{missing[0]}]")
@@ -97,3 +102,23 @@ class Recipe:
     def telling(self, name: str) -> dict[str, Any]:
         """Those settings of a stage that its result depends on: part of its cache key."""
         return {key: value for key, value in self.stage(name).items() if key not in WHERE_ONLY}
+
+
+def _on_base(path: Path, settings: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
+    """The recipe's settings over its base's; a section with another adapter than the base's takes nothing from it.
+
+    A base by path is beside the recipe.
+    """
+    base = str(settings["base"])
+    if path.resolve() in below:
+        raise UnknownRecipe(f"recipe '{path}': stands on itself through base = '{base}'")
+    shipped = (FOLDER / f"{base}.toml").is_file()
+    merged = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve())).settings | {
+        "name": path.stem
+    }
+    for name, own in settings.items():
+        under = merged.get(name)
+        same = isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter"))
+        merged[name] = {**under, **own} if same else own
+    del merged["base"]
+    return merged

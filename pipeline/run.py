@@ -29,11 +29,11 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline import codec, device
+from pipeline import codec, device, requirements
 from pipeline.adapters import load_adapter
 from pipeline.errors import BadEdit, EmptyMask, NoHandFound, NoHeldObject, PipelineError
 from pipeline.geometry.camera import of_photo
-from pipeline.recipe import Recipe
+from pipeline.recipe import ADAPTER_STAGES, Recipe
 from pipeline.types import (
     Camera,
     Completion,
@@ -87,6 +87,10 @@ class _Run:
     def __post_init__(self) -> None:
         device.limit(self.recipe.vram_gb)
 
+    def check(self) -> None:
+        """Raises NotReady, with all that is missing, before any work."""
+        requirements.check(self.recipe, [self.adapter(stage)[0] for stage in ADAPTER_STAGES])
+
     def stage(self, name: str, kind: type[T], inputs: list[Any], work: Callable[[], T], version: str = "") -> T:
         """The cached result of a stage, or the result of `work`, cached. `inputs` are dataclasses or JSON values."""
         began = time.perf_counter()
@@ -118,9 +122,11 @@ def annotate_photo(
 ) -> list[PairResult]:
     """All hand-object pairs of a photo, one per hand that holds something; a hand that fails has a reason.
 
-    Raises NoHandFound, NoHeldObject or another PipelineError when the photo gives no pair at all.
+    Raises NoHandFound, NoHeldObject or another PipelineError when the photo gives no pair at all, NotReady when the
+    recipe cannot run here.
     """
     run = _Run(photo, recipe, cache)
+    run.check()
     detections, held = _find_hands(run, hints)
     camera = _camera(run)
     shared, answered = dict(run.seconds), list(run.reused)
@@ -147,6 +153,7 @@ def reoptimise(
 ) -> PairResult:
     """One pair again under a reviewer's edits (all edits so far, merged). Raises BadEdit, EmptyMask, NoHandFound."""
     run = _Run(photo, recipe, cache)
+    run.check()
     detections, held = _find_hands(run, hints)
     camera = _camera(run)
     if not 0 <= index < len(held):
@@ -331,7 +338,7 @@ def _optimise(
 
     settings = run.recipe.stage("optimise")
     view = make_view(camera, masks, completion.amodal_mask, settings["size"], settings["device"])
-    model = load_hand(estimate.pose.side)
+    model = load_hand(estimate.pose.side, estimate.model)
     scene = [view.camera, *(t.cpu().numpy() for t in (view.hand, view.cover, view.object, view.amodal)), settings]
     coarse = cache(lambda: coarse_mesh(item, settings["faces"]))  # made when the first stage needs it
     fit = run.stage("camera_setup", CameraFit, [item, *scene], lambda: camera_setup(coarse(), view, settings))

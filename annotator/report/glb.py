@@ -48,7 +48,7 @@ def object_vertices(reconstruction: Reconstruction) -> F64:
 
 def hand_faces(reconstruction: Reconstruction) -> I64:
     """(F, 3) faces of the hand, closed at the wrist."""
-    return load_hand(reconstruction.hand.side).faces
+    return load_hand(reconstruction.hand.side, reconstruction.estimate.model).faces
 
 
 def bounds(reconstruction: Reconstruction) -> tuple[F64, float]:

@@ -189,9 +189,15 @@ def optimise_stages(
 def _oracle_masks(scene: Scene, recipe: Recipe, cache: StageCache | None) -> dict[str, Placement]:
     photo = replace(photo_of(scene, cache), focal_px=scene.camera.focal)
     estimate = estimate_of(scene)
-    completion, item = complete_object(photo, recipe, scene.masks, scene.camera, estimate, cache)
+    completion, item = complete_object(photo, _object_recipe(recipe), scene.masks, scene.camera, estimate, cache)
     settings = recipe.stage("optimise")
     return optimise_stages(item, scene.camera, scene.masks, completion.amodal_mask, estimate, settings)
+
+
+def _object_recipe(recipe: Recipe) -> Recipe:
+    """Whose object stages oracle-masks uses: the recipe's own, or those that its [evaluate] names."""
+    named = recipe.settings.get("evaluate", {}).get("object")
+    return recipe if named is None else Recipe.load(named)
 
 
 def _full(scene: Scene, recipe: Recipe, cache: StageCache | None) -> dict[str, Placement]:

@@ -28,6 +28,8 @@ from pipeline.hand.consensus import extent
 from pipeline.hand.least_squares import minimise
 from pipeline.hand.registration import kabsch, orthographic_rotation, place_in_depth, rotation_to
 from pipeline.hand_model import HandModel, load_hand
+from pipeline.hand_model.mano_file import installed
+from pipeline.hand_model.model import MANO, OPEN_HAND
 from pipeline.types import F64, Camera, HandDetection, HandEstimate, HandPose, Mask, Photo, Side
 
 SIDES: tuple[Side, ...] = ("right", "left")
@@ -108,14 +110,18 @@ class Solution:
 
 
 class LandmarkFitter:
-    """The MANO-layout open hand by robust least squares; needs no weights."""
+    """A MANO-layout hand by robust least squares: the open hand, or the user's MANO (setting `hand_model`)."""
 
     name = "landmark-fit"
     version = "1"
-    weights_digest = ""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """No settings."""
+        self._hand_model = str(settings.get("hand_model", OPEN_HAND))
+
+    @property
+    def weights_digest(self) -> str:
+        """Which MANO files they are, '' for the open hand."""
+        return " ".join(hand.source_sha256 for hand in installed()) if self._hand_model == MANO else ""
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """The hand in the camera frame. Raises PipelineError if the keypoints make no hand."""
@@ -130,6 +136,7 @@ class LandmarkFitter:
             hand_mask=hand_mask,
             presence=detection.presence,
             placed_by_person=detection.source == "keypoints",
+            hand_model=self._hand_model,
         )
 
 
@@ -142,8 +149,9 @@ def fit_keypoints(
     hand_mask: Mask | None = None,
     presence: float = 1.0,
     placed_by_person: bool = False,
+    hand_model: str = OPEN_HAND,
 ) -> HandEstimate:
-    """Fit the open hand to (21, 2) keypoints in pixels, OpenPose order; all other evidence is optional.
+    """Fit a hand to (21, 2) keypoints in pixels, OpenPose order; all other evidence is optional.
 
     world: (21, 3) metres in the orientation of a camera that looks at the hand, up to translation (all zero:
     unknown). side: None tries both. The estimate is metric, in the camera frame.
@@ -154,7 +162,9 @@ def fit_keypoints(
         start
         for candidate in SIDES
         if side in (None, candidate)
-        for start in _starts(load_hand(candidate), evidence, shapes, _disbelief(candidate, side, right_score))
+        for start in _starts(
+            load_hand(candidate, hand_model), evidence, shapes, _disbelief(candidate, side, right_score)
+        )
     ]
     best = min((_carry_on(start, steps=10) for start in starts), key=lambda solution: solution.cost)
     best = _carry_on(best, steps=20)

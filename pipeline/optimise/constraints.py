@@ -16,7 +16,7 @@ def satisfaction(rec: Reconstruction, edits: Edits, masks: Masks) -> dict[str, f
     `touching_*_mm` for parts that must touch (lower is better), `not_touching_*_mm` for parts that must not
     (higher is better). `masks` say what hides what: give the newest revision's, so that two are measured alike.
     """
-    model = load_hand(rec.hand.side)
+    model = load_hand(rec.hand.side, rec.estimate.model)
     figures: dict[str, float] = {}
     if edits.hand_mask is not None:
         hand = _silhouette(rec.hand_verts, model.faces, rec)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import fake_mano
 import numpy as np
 import pytest
 from grasp_scene import SIZE, Scene, grasp
 
+from annotator.records import gaps_mm
+from annotator.report.glb import hand_faces
 from pipeline import run as pipeline_run
 from pipeline.errors import BadEdit, EmptyMask, NoHandFound, NoHeldObject
+from pipeline.geometry.camera import from_focal
+from pipeline.hand.fit import LandmarkFitter
+from pipeline.hand_model import load_hand, mano_file
+from pipeline.optimise.constraints import satisfaction
 from pipeline.recipe import Recipe, UnknownRecipe
 from pipeline.run import annotate_photo, reoptimise
 from pipeline.types import (
@@ -23,6 +31,7 @@ from pipeline.types import (
     Masks,
     ObjectMesh,
     Photo,
+    Side,
 )
 
 
@@ -193,6 +202,55 @@ def test_edits_that_do_not_fit_are_refused(use: Any, recipe: Recipe, photo: Phot
         reoptimise(photo, recipe, 4, Edits())
     with pytest.raises(EmptyMask, match="the object mask has no pixels"):
         reoptimise(photo, recipe, 0, Edits(object_mask=np.zeros(photo.size, bool)))
+
+
+def test_the_camera_may_be_a_models(use: Any, recipe: Recipe, photo: Photo) -> None:
+    """All later stages see the adapter's focal length, and none of them the prior's."""
+
+    class Telling(Truth):
+        name = "telling"
+
+        def camera(self, photo: Photo, prior: Camera) -> Camera:
+            assert prior.source == "exif"
+            return from_focal(500.0, prior.width, prior.height, "telling")
+
+    use(Telling(grasp("right")))
+    (pair,) = annotate_photo(photo, recipe)
+    assert pair.reconstruction is not None
+    assert (pair.reconstruction.camera.focal, pair.reconstruction.camera.source) == (500.0, "telling")
+
+
+def test_with_mano_every_stage_poses_manos_hand(
+    use: Any, recipe: Recipe, photo: Photo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side: Side = "left"
+    monkeypatch.setenv("HOI_CACHE", str(tmp_path))
+    for name in mano_file.SIDES:
+        (tmp_path / f"MANO_{name.upper()}.pkl").write_bytes(fake_mano.pickled(name))
+    mano_file.add_mano(tmp_path)
+    fitter = LandmarkFitter({"adapter": "landmark-fit", "hand_model": "mano"})
+
+    class WithFitter(Truth):
+        weights_digest = fitter.weights_digest
+
+        def fit(self, photo: Photo, detection: HandDetection, mask: np.ndarray, camera: Camera) -> HandEstimate:
+            return fitter.fit(photo, replace(detection, side=side), mask, camera)
+
+    use(WithFitter(grasp(side)))
+    (pair,) = annotate_photo(photo, recipe)
+    made = pair.reconstruction
+    assert made is not None
+    assert made.estimate.model == "mano"
+    assert made.estimate.residual_px < 3
+    mano, ours = load_hand(side, "mano"), load_hand(side)
+    np.testing.assert_allclose(made.hand_verts, mano.posed(made.hand)[0], atol=1e-6)
+    assert np.abs(made.hand_verts - ours.posed(made.hand)[0]).max() > 0.005  # numbered and shaped otherwise
+    assert made.metrics["hand_iou"] > 0.6
+    np.testing.assert_array_equal(hand_faces(made), mano.faces)
+    nearest = 1000 * made.contacts.distance[mano.zone_vertices("thumb")].min()
+    assert gaps_mm(made)["thumb"] == pytest.approx(nearest)
+    assert satisfaction(made, Edits(touching=("thumb",)), made.masks)["touching_thumb_mm"] == pytest.approx(nearest)
+    assert fitter.weights_digest != LandmarkFitter({}).weights_digest == ""
 
 
 def test_recipes_name_what_is_wrong(tmp_path: Any) -> None:
