@@ -19,9 +19,11 @@ from pipeline.errors import HoiError
 SHIPPED = {
     "camera": {
         "exif-fov": "pipeline.camera.exif_fov:ExifFovCamera",
+        "moge": "pipeline.camera.moge:MogeCamera",
     },
     "detect": {
         "mediapipe": "pipeline.hand.mediapipe:MediapipeDetector",
+        "vitpose": "pipeline.hand.vitpose:VitposeDetector",
     },
     "segment": {
         "landmark": "pipeline.segment.landmark:LandmarkSegmenter",
@@ -30,9 +32,13 @@ SHIPPED = {
         "sam3": "pipeline.segment.sam3:Sam3Segmenter",
         "grounded-sam2": "pipeline.segment.grounded_sam2:GroundedSam2Segmenter",
         "masks": "pipeline.segment.given:GivenMasks",
+        "lisa": "pipeline.segment.lisa:LisaSegmenter",
     },
     "hand": {
         "landmark-fit": "pipeline.hand.fit:LandmarkFitter",
+        "hamer": "pipeline.hand.hamer:HamerFitter",
+        "wilor": "pipeline.hand.wilor:WilorFitter",
+        "given": "pipeline.hand.given:GivenHand",
     },
     "inpaint": {
         "silhouette": "pipeline.inpaint.silhouette:SilhouetteInpainter",
@@ -45,6 +51,13 @@ SHIPPED = {
     },
     "reconstruct": {
         "single-view": "pipeline.reconstruct.single_view:SingleViewReconstructor",
+        "instantmesh": "pipeline.reconstruct.instantmesh:InstantMeshReconstructor",
+        "triposr": "pipeline.reconstruct.triposr:TripoSRReconstructor",
+        "sam3d-objects": "pipeline.reconstruct.sam3d_objects:Sam3DObjectsReconstructor",
+        "trellis2": "pipeline.reconstruct.trellis2:Trellis2Reconstructor",
+        "hunyuan3d": "pipeline.reconstruct.hunyuan3d:Hunyuan3DReconstructor",
+        "tripo3d": "pipeline.reconstruct.tripo3d:Tripo3DReconstructor",
+        "mesh": "pipeline.reconstruct.given_mesh:GivenMesh",
     },
 }
 

@@ -1,6 +1,6 @@
 """A recipe: which adapter does each stage, with which settings and seed. Shipped ones are in recipes/*.toml.
 
-`base = "cpu"` in a recipe takes every section and setting it does not have itself from another one.
+`base = "cpu"` in a recipe takes every setting it does not have itself from another one.
 """
 
 from __future__ import annotations
@@ -105,14 +105,20 @@ class Recipe:
 
 
 def _on_base(path: Path, settings: dict[str, Any], below: tuple[Path, ...]) -> dict[str, Any]:
-    """The settings of the base under the recipe's own, section by section. A base by path is beside the recipe."""
+    """The recipe's settings over its base's; a section with another adapter than the base's takes nothing from it.
+
+    A base by path is beside the recipe.
+    """
     base = str(settings["base"])
     if path.resolve() in below:
         raise UnknownRecipe(f"recipe '{path}': stands on itself through base = '{base}'")
     shipped = (FOLDER / f"{base}.toml").is_file()
-    own = {name: value for name, value in settings.items() if name != "base"}
-    return (
-        Recipe.load(base if shipped else path.parent / base, (*below, path.resolve())).settings
-        | {"name": path.stem}
-        | own
-    )
+    merged = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve())).settings | {
+        "name": path.stem
+    }
+    for name, own in settings.items():
+        under = merged.get(name)
+        same = isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter"))
+        merged[name] = {**under, **own} if same else own
+    del merged["base"]
+    return merged

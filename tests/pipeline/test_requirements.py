@@ -126,14 +126,18 @@ def test_a_third_partys_adapter_is_asked_for_its_licence(tmp_path: Path) -> None
 
 def test_a_recipe_on_a_base_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     cpu = Recipe.load("cpu")
-    mine = recipe(tmp_path, 'seed = 3\n[placement]\nvram_gb = 8\n[segment]\nadapter = "landmark"\nthreads = 1\n')
+    mine = recipe(
+        tmp_path,
+        'seed = 3\n[placement]\nvram_gb = 8\n[segment]\nadapter = "landmark"\nthreads = 1\n[optimise]\ncamera_steps = 7\n',
+    )
     assert (mine.name, mine.seed, mine.vram_gb) == ("mine", 3, 8)
-    assert mine.settings["optimise"] == cpu.settings["optimise"]
+    assert mine.settings["optimise"] == cpu.settings["optimise"] | {"camera_steps": 7}
     assert mine.stage("segment") == {"vram_gb": 8, "adapter": "landmark", "threads": 1}
     assert mine.telling("segment") == {"adapter": "landmark", "threads": 1}
-    (tmp_path / "second.toml").write_text('base = "mine.toml"\nseed = 4\n')
+    (tmp_path / "second.toml").write_text('base = "mine.toml"\nseed = 4\n[segment]\nadapter = "sam2"\n')
     second = Recipe.load(tmp_path / "second.toml")
     assert (second.name, second.seed, second.vram_gb) == ("second", 4, 8)
+    assert second.telling("segment") == {"adapter": "sam2"}
     (tmp_path / "mine.toml").write_text('base = "second.toml"\n')
     with pytest.raises(UnknownRecipe, match="stands on itself"):
         Recipe.load(tmp_path / "second.toml")

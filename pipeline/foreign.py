@@ -1,0 +1,82 @@
+"""Where the Python, the clone and the weights of a worker are: the recipe, else the environment, else one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import hub
+from pipeline.errors import HoiError
+from pipeline.worker_protocol import MissingEnvironment, Worker
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a worker needs that is not ours: a Python, a clone of its code, weights.
+
+    Settings `python`, `repo` and `weights`; without the first two HOI_<NAME>_PYTHON and HOI_<NAME>_REPO are asked.
+    """
+
+    name: str  # of the adapter, and in the hub's list
+    script: str  # in pipeline/workers
+    setup: str  # the commands that make its environment
+    conventions: Mapping[str, str]  # in which frames and units it answers
+    weights_in: str = ""  # folder of the clone where its makers' script puts the weights
+    options: tuple[str, ...] = ()  # settings that it is given, besides device and seed
+
+    def needs(self, settings: Mapping[str, Any]) -> list[str]:
+        """One line for each thing that is missing."""
+        lines = []
+        for find in (self._python, self._repo, self._weights):
+            try:
+                find(settings)
+            except HoiError as error:
+                lines.append(str(error))
+        if not lines and (missing := self.worker(settings).check()):
+            lines.append(f"{self.name}: {missing}; run: {self.setup}")
+        return lines
+
+    def worker(self, settings: Mapping[str, Any]) -> Worker:
+        """The worker, not started yet. Raises MissingEnvironment or MissingWeights."""
+        python, repo, weights = self._python(settings), self._repo(settings), self._weights(settings)
+        options = {name: settings[name] for name in ("device", "seed", *self.options) if name in settings}
+        options |= {"repo": str(repo), "weights": str(weights)}
+        times = {key: float(settings[key]) for key in ("timeout_s", "silence_s") if key in settings}
+        return Worker(self.name, python, self.script, self.conventions, options, repo, **times)
+
+    def _given(self, what: str, settings: Mapping[str, Any]) -> str:
+        variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"
+        return str(settings.get(what) or os.environ.get(variable, ""))
+
+    def _python(self, settings: Mapping[str, Any]) -> str:
+        python = shutil.which(self._given("python", settings))
+        if python is None:
+            given = self._given("python", settings)
+            what = f"{given} is no program" if given else "it has no Python environment of its own"
+            raise MissingEnvironment(f"{self.name}: {what}; {self._help('python')}")
+        return python
+
+    def _repo(self, settings: Mapping[str, Any]) -> Path:
+        given = self._given("repo", settings)
+        if not given or not Path(given).expanduser().is_dir():
+            what = f"{given} is no folder" if given else "there is no clone of its code"
+            raise MissingEnvironment(f"{self.name}: {what}; {self._help('repo')}")
+        return Path(given).expanduser().resolve()
+
+    def _weights(self, settings: Mapping[str, Any]) -> Path:
+        """Those of the recipe, else of our cache, else of the clone."""
+        if settings.get("weights"):
+            return Path(settings["weights"]).expanduser()
+        if self.weights_in and not hub.is_present(self.name):
+            place = self._repo(settings) / self.weights_in
+            if place.is_dir():
+                return place
+        return hub.folder(self.name)
+
+    def _help(self, what: str) -> str:
+        variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"
+        return f"run: {self.setup}; then set {variable}, or '{what}' in its section of the recipe"

@@ -1,0 +1,23 @@
+"""WiLoR (Potamias et al. 2025), in its own environment."""
+
+from __future__ import annotations
+
+from pipeline.foreign import Foreign
+from pipeline.hand.crop_fitter import CONVENTIONS, CropFitter
+
+
+class WilorFitter(CropFitter):
+    """MANO by WiLoR. It needs MANO_RIGHT.pkl in its clone's `mano_data`, as its README says."""
+
+    name = "wilor"
+    version = "1"
+    foreign = Foreign(
+        name="wilor",
+        script="wilor_worker.py",
+        setup="git clone https://github.com/rolpotamias/WiLoR && cd WiLoR && python3.10 -m venv .venv && "
+        ".venv/bin/pip install torch torchvision && .venv/bin/pip install -r requirements.txt, "
+        "and put wilor_final.ckpt into its pretrained_models",
+        conventions=CONVENTIONS,
+        weights_in="pretrained_models",
+        options=("batch",),
+    )
