@@ -2,7 +2,7 @@
 
 ROOT/{train,evaluation}.txt                       lines <sequence>/<id>
 ROOT/<split>/<sequence>/rgb/<id>.png (v2) or .jpg (v3), meta/<id>.pkl, seg/<id>.jpg (v2) or .png (v3, smaller)
-ROOT/evaluation_xyz.json, evaluation_verts.json   what the evaluation split's meta withholds, one entry a line of its txt
+ROOT/evaluation_xyz.json, evaluation_verts.json   what the evaluation split's meta withholds, an entry a line of its txt
 ROOT/models/<objName>/textured_simple.obj         the YCB-Video models, beside the set or linked there
 
 meta: camMat (3, 3); objRot (3, 1) or (3,) axis-angle, objTrans (3,), None in frames without annotation; handJoints3D
