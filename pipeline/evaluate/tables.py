@@ -81,8 +81,8 @@ PAPER_CD = (
 )
 PAPER_SD = (
     "SD: 35 steps of 1/240 s, as the paper's public code simulates (gravity down the picture); the paper's text says "
-    f"{LONG_STEPS}: the column of that name, where what is not held falls 46 m, so it shows the median, and how many are "
-    f"held (moved less than {HELD_CM:g} cm)."
+    f"{LONG_STEPS}: the column of that name, where what nothing holds falls 46 m, so it shows the median, and how "
+    f"many are held (moved less than {HELD_CM:g} cm)."
 )
 
 
