@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from annotator.evaluating import Work
     from pipeline.evaluate.benchmark import Case
     from pipeline.evaluate.grasps import Grasp
+    from pipeline.recipe import Recipe
 
 Mode = Literal["oracle-shape", "oracle-masks", "full"]
+Dataset = Literal["arctic", "oakink", "dexycb", "ho3d", "obman", "rendered"]
+Frame = Literal["camera", "opengl", "wrist", "object"]
+Unit = Literal["m", "cm", "mm"]
+Style = Literal["markdown", "csv", "latex"]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,44 +31,125 @@ def register(app: typer.Typer) -> None:
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --mode full -o benchmark.html",
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --ablation",
             "hoi-annotate evaluate --grasps grasps/ --meshes meshes/ --set optimise.size=256 --json",
+            "hoi-annotate evaluate --dataset oakink --root OakInk/ --recipe easyhoi-paper --table 1",
+            "hoi-annotate evaluate --dataset dexycb --root DexYCB/ --predictions IHOI=ihoi/ --frame wrist -o it.html",
+            "hoi-annotate evaluate --dataset arctic --root arctic/ --shard 3/8",
         )
     )(evaluate)
 
 
 def evaluate(
-    grasps: Annotated[Path, typer.Option(help="Folder of .npz: object_id (N,), joints_obj (N, 21, 3) metres.")],
-    meshes: Annotated[Path, typer.Option(help="Folder of meshes named <object_id> or *_<object_id>, metres.")],
-    mode: Annotated[Mode, typer.Option(help="What is given; full: a picture only.")] = "oracle-shape",
-    n: Annotated[int, typer.Option("--n", min=1, help="Grasps to draw.")] = 60,
-    seed: Annotated[int, typer.Option(help="Decides grasps, cameras, noise and light.")] = 0,
+    grasps: Annotated[
+        Path | None, typer.Option(help="Folder of .npz: object_id (N,), joints_obj (N, 21, 3) metres.")
+    ] = None,
+    meshes: Annotated[
+        Path | None, typer.Option(help="Folder of meshes named <object_id> or *_<object_id>, metres.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(help="What is given; full: a picture only. Default: oracle-shape; with --dataset full."),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Cases to draw. Default: 60; with --dataset 500.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides which cases (with --grasps also cameras, noise and light).")] = 0,
     recipe: Annotated[str, typer.Option(help="A shipped recipe or the path of a .toml file.")] = "cpu",
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Change a setting; repeatable.")
     ] = None,
     ablation: Annotated[bool, typer.Option("--ablation", help="Take the recipe's terms away one by one.")] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write a page with worst and best cases.")
+    dataset: Annotated[Dataset | None, typer.Option(help="A data set with ground truth: the paper's tables.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the data set lies, in its own layout.")] = None,
+    table: Annotated[
+        list[int] | None, typer.Option("--table", min=1, max=3, help="1 systems, 2 stages, 3 losses; repeatable.")
     ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIR", help="Meshes of another system: DIR/<case>/{hand,object}.obj; repeatable."),
+    ] = None,
+    frame: Annotated[Frame, typer.Option(help="The frame of --predictions.")] = "camera",
+    unit: Annotated[Unit, typer.Option(help="The unit of --predictions.")] = "m",
+    ours: Annotated[bool, typer.Option("--ours/--no-ours", help="Measure the pipeline too.")] = True,
+    held: Annotated[
+        bool, typer.Option("--held/--any", help="Draw only cases whose hand holds the object (force closure).")
+    ] = True,
+    split: Annotated[
+        Path | None, typer.Option(help="Measure the cases of this list instead: .txt, .csv or .json.")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Measure the I-th of N parts, no table.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder that keeps what was measured.")] = Path("evaluation"),
+    style: Annotated[Style, typer.Option(help="How tables are printed.")] = "markdown",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write a page with cases as pictures.")] = None,
+    shown: Annotated[int, typer.Option(min=0, help="Cases on the page of --dataset.")] = 20,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps rendered pictures and masks.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Scenes at the same time.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cases at the same time.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the pipeline against ground truth: recorded grasps, drawn cameras, exact masks."""
-    from annotator.evaluating import ABLATION, Work, grasps_of
-    from pipeline.evaluate.figures import LONG_STEPS
+    """Measure the pipeline against ground truth: recorded grasps before drawn cameras, or a public data set."""
     from pipeline.recipe import Recipe
 
-    chosen = grasps_of(grasps, meshes, n, seed)
     loaded = Recipe.load(recipe).changed(change or [])
     workers = jobs or os.cpu_count() or 1
+    if dataset is None:
+        if grasps is None or meshes is None:
+            raise typer.BadParameter("give --dataset and --root, or --grasps and --meshes")
+        _grasps(grasps, meshes, mode or "oracle-shape", n or 60, seed, loaded, ablation, out, cache, workers, json)
+        return
+    if root is None:
+        raise typer.BadParameter(f"--dataset {dataset} needs --root, the folder where it lies")
+    if not ours and not predictions:
+        raise typer.BadParameter("--no-ours leaves nothing to measure: give --predictions")
+    from annotator.cli.evaluate_dataset import Request, evaluate_dataset
+
+    asked = Request(
+        dataset=dataset,
+        root=root,
+        recipe=loaded,
+        mode=mode or "full",
+        tables=tuple(table or [1]),
+        n=n or 500,
+        seed=seed,
+        held_only=held,
+        split=split,
+        shard=shard,
+        predictions=tuple(predictions or []),
+        frame=frame,
+        unit=unit,
+        ours=ours,
+        results=results,
+        cache=cache,
+        jobs=workers,
+        style=style,
+        json=json,
+        out=out,
+        shown=shown,
+    )
+    evaluate_dataset(asked)
+
+
+def _grasps(
+    grasps: Path,
+    meshes: Path,
+    mode: Mode,
+    n: int,
+    seed: int,
+    recipe: Recipe,
+    ablation: bool,
+    out: Path | None,
+    cache: Path | None,
+    workers: int,
+    json: bool,
+) -> None:
+    from annotator.evaluating import ABLATION, Work, grasps_of
+    from pipeline.evaluate.figures import LONG_STEPS
+
+    chosen = grasps_of(grasps, meshes, n, seed)
     if ablation:
         tables = {}
         for name, settings in ABLATION.items():
-            work = Work(mode, loaded.changed(settings), seed, cache)
+            work = Work(mode, recipe.changed(settings), seed, cache)
             tables[name] = _measure(chosen, work, workers, name)[1]["stages"]["refined"]
         output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables}) if json else _print(tables)
         return
-    work = Work(mode, loaded, seed, cache)
+    work = Work(mode, recipe, seed, cache)
     cases, table = _measure(chosen, work, workers, mode)
     if out is not None:
         from annotator.report.benchmark_page import write_page

@@ -48,8 +48,8 @@ def _case(case: Case, seed: int) -> dict[str, Any]:
     pictures = [
         {
             "stage": stage,
-            "front": _png(_front(scene, placed)),
-            "side": _png(_side(scene, placed)),
+            "front": png(_front(scene, placed)),
+            "side": png(_side(scene, placed)),
             "figures": _figures(case, stage),
         }
         for stage, placed in case.placements.items()
@@ -76,7 +76,7 @@ def _layers(placed: Placement) -> list[Layer]:
 def _front(scene: Scene, placed: Placement) -> U8:
     """The placement as the camera sees it, with the outlines of the true visible masks."""
     height, width = scene.amodal.shape
-    picture = _on_paper(render(_layers(placed), scene.camera.K, height, width))
+    picture = on_paper(render(_layers(placed), scene.camera.K, height, width))
     for mask in (scene.masks.hand, scene.masks.object):
         outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
         cv2.drawContours(picture, outlines, -1, EDGE, 2)
@@ -100,15 +100,15 @@ def _side(scene: Scene, placed: Placement) -> U8:
     hand = np.asarray(layers[0].vertices)
     radius = float(np.linalg.norm(everything - scene.hand_verts.mean(0), axis=1).max())
     K, rotation, transl = orbit_camera(hand.mean(0), radius, SIDE, 0, SIDE_PIXELS)
-    return _on_paper(render(layers, K, SIDE_PIXELS, SIDE_PIXELS, rotation, transl))
+    return on_paper(render(layers, K, SIDE_PIXELS, SIDE_PIXELS, rotation, transl))
 
 
-def _on_paper(rgba: U8) -> U8:
+def on_paper(rgba: U8) -> U8:
     alpha = rgba[..., 3:].astype(np.float64) / 255
     return np.ascontiguousarray((rgba[..., :3] * alpha + 243 * (1 - alpha)).astype(np.uint8))
 
 
-def _png(picture: U8) -> str:
+def png(picture: U8) -> str:
     scale = HEIGHT / picture.shape[0]
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return base64.b64encode(cv2.imencode(".png", small[..., ::-1])[1].tobytes()).decode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -56,6 +56,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 STAGES = ("truth", "initial", "camera", "aligned", "refined")
 PRIOR_AZIMUTH_DEG, PRIOR_ROLL_DEG = 5.0, 3.0  # standard deviations of what the view prior claims to know
 PRIOR_ELEVATIONS_DEG = tuple(range(-80, 81, 20))
+Variants = Mapping[str, Mapping[str, Any]]  # name -> settings of the refinement that it changes
+NO_VARIANTS: Variants = {}
 RENDERING, SAMPLES = "1", 16  # version of the renderer, samples per pixel
 
 
@@ -118,11 +120,11 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": float(finite.mean()), "median": float(np.median(finite)), "std": float(finite.std())}
 
 
-def oracle_shape(scene: Scene, settings: dict[str, Any]) -> dict[str, Placement]:
+def oracle_shape(scene: Scene, settings: dict[str, Any], others: Variants = NO_VARIANTS) -> dict[str, Placement]:
     """The stages' answers for the true mesh at an unknown pose, in the scene's own units and frame."""
     item, unit, origin = unplaced(scene)
     estimate = estimate_of(scene)
-    answers = optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate, settings)
+    answers = optimise_stages(item, scene.camera, scene.masks, scene.amodal, estimate, settings, others)
 
     def in_scene(placed: Placement) -> Placement:
         """The same pose, of the scene's own mesh: item = (solid - origin) / unit."""
@@ -158,8 +160,12 @@ def optimise_stages(
     amodal: Mask,
     estimate: HandEstimate,
     settings: dict[str, Any],
+    others: Variants = NO_VARIANTS,
 ) -> dict[str, Placement]:
-    """The three stages of `pipeline.run`, keeping what each one answered. `seconds` are this stage's own."""
+    """The three stages of `pipeline.run`, keeping what each one answered. `seconds` are this stage's own.
+
+    `others` are refinements of the same alignment with settings changed, each under its own name (a loss ablation).
+    """
     model = load_hand(estimate.pose.side)
     view = make_view(camera, masks, amodal, settings["size"], settings["device"])
     verts = torch.as_tensor(model.posed(estimate.pose)[0])
@@ -175,6 +181,10 @@ def optimise_stages(
     def placed(hand: Any, pose: ObjectPose, seconds: float) -> Placement:
         return Placement(hand, item.mesh.vertices, item.mesh.faces, pose, seconds)
 
+    def varied(changed: dict[str, Any]) -> Placement:
+        other = refinement(coarse, aligned, estimate, model, view, ContactHints(), Edits(), changed)
+        return placed(other.hand, other.object_pose, 0.0)
+
     def at_hand(pose: ObjectPose) -> ObjectPose:
         return scaled(pose, scale_by_depth(pose, verts, model))
 
@@ -183,15 +193,18 @@ def optimise_stages(
         "camera": placed(estimate.pose, at_hand(fit.pose), fitted - began),
         "aligned": placed(aligned.hand, aligned.object_pose, met - fitted),
         "refined": placed(refined.hand, refined.object_pose, done - met),
-    }
+    } | {name: varied({**settings, **changed}) for name, changed in others.items()}
 
 
-def _oracle_masks(scene: Scene, recipe: Recipe, cache: StageCache | None) -> dict[str, Placement]:
+def oracle_masks(
+    scene: Scene, recipe: Recipe, cache: StageCache | None, others: Variants = NO_VARIANTS
+) -> dict[str, Placement]:
+    """The stages' answers for a shape predicted from the picture and the true masks."""
     photo = replace(photo_of(scene, cache), focal_px=scene.camera.focal)
     estimate = estimate_of(scene)
     completion, item = complete_object(photo, _object_recipe(recipe), scene.masks, scene.camera, estimate, cache)
     settings = recipe.stage("optimise")
-    return optimise_stages(item, scene.camera, scene.masks, completion.amodal_mask, estimate, settings)
+    return optimise_stages(item, scene.camera, scene.masks, completion.amodal_mask, estimate, settings, others)
 
 
 def _object_recipe(recipe: Recipe) -> Recipe:
@@ -226,6 +239,6 @@ def photo_of(scene: Scene, cache: StageCache | None = None) -> Photo:
 
 _ANSWERS: dict[str, Callable[[Scene, Recipe, StageCache | None], dict[str, Placement]]] = {
     "oracle-shape": lambda scene, recipe, cache: oracle_shape(scene, recipe.stage("optimise")),
-    "oracle-masks": _oracle_masks,
+    "oracle-masks": oracle_masks,
     "full": _full,
 }

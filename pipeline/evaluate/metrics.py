@@ -68,7 +68,11 @@ def chamfer_fscore(
     translation (the field's protocol; report `align=False` beside it, for it hides errors of scale).
     """
     pred = sample_surface(pred_v, pred_f, n, seed)
-    true = sample_surface(true_v, true_f, n, seed + 1)
+    return chamfer_fscore_points(pred, sample_surface(true_v, true_f, n, seed + 1), align)
+
+
+def chamfer_fscore_points(pred: F64, true: F64, align: bool = True) -> dict[str, float]:
+    """`chamfer_fscore` of points (N, 3) that were sampled already (in random order: the alignment takes the first)."""
     if align:
         scale, _, translation, _ = similarity_icp(pred[:ICP_POINTS], true[:ICP_POINTS])
         pred = scale * pred + translation

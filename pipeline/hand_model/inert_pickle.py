@@ -153,6 +153,29 @@ def read_pickle(content: bytes) -> dict[str, Any]:
     return found
 
 
+def read_values(content: bytes) -> Any:
+    """What a data set's pickle holds: containers, strings, numbers, and numpy arrays; an array of objects is a list.
+
+    Raises UnsafePickle for a pickle that is broken or names anything but arrays.
+    """
+    try:
+        return _valued(InertUnpickler(content).load())
+    except UnsafePickle:
+        raise
+    except Exception as error:  # as in read_pickle
+        raise UnsafePickle(f"it is no whole pickle ({type(error).__name__}: {error})".replace("\n", " ")) from error
+
+
+def _valued(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _valued(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valued(item) for item in value]
+    if isinstance(value, _Array) and isinstance(value.state[4], list):
+        return [_valued(item) for item in value.state[4]]
+    return plain_array(value) if isinstance(value, _Holder) else value
+
+
 def plain_array(value: Any, depth: int = 0) -> NDArray:
     """The array a holder stands for, as a numpy array of numbers. Raises UnsafePickle where there is none."""
     if depth > DEEPEST:
