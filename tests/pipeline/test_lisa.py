@@ -22,7 +22,7 @@ def hand_at(x: float, y: float) -> F64:
     points = [(0.0, 0.0), *[(0.55 * a, 0.75 * b) for a, b in FINGERS[0]]]
     for base_x, base_y in FINGERS[1:]:
         points += [(base_x, base_y - 22 * i) for i in range(4)]
-    return np.array(points) + [x, y]
+    return np.add(points, [x, y])
 
 
 def detection(keypoints: F64) -> HandDetection:
