@@ -18,14 +18,13 @@ from pipeline.worker_protocol import MissingEnvironment, Worker
 class Foreign:
     """What a worker needs that is not ours: a Python, a clone of its code, weights.
 
-    Settings `python`, `repo` and `weights`; without the first two HOI_<NAME>_PYTHON and HOI_<NAME>_REPO are asked.
+    Settings `python` and `repo`; without them HOI_<NAME>_PYTHON and HOI_<NAME>_REPO are asked.
     """
 
     name: str  # of the adapter, and in the hub's list
     script: str  # in pipeline/workers
     setup: str  # the commands that make its environment
     conventions: Mapping[str, str]  # in which frames and units it answers
-    weights_in: str = ""  # folder of the clone where its makers' script puts the weights
     options: tuple[str, ...] = ()  # settings that it is given, besides device and seed
 
     def needs(self, settings: Mapping[str, Any]) -> list[str]:
@@ -68,13 +67,6 @@ class Foreign:
         return Path(given).expanduser().resolve()
 
     def _weights(self, settings: Mapping[str, Any]) -> Path:
-        """Those of the recipe, else of our cache, else of the clone."""
-        if settings.get("weights"):
-            return Path(settings["weights"]).expanduser()
-        if self.weights_in and not hub.is_present(self.name):
-            place = self._repo(settings) / self.weights_in
-            if place.is_dir():
-                return place
         return hub.folder(self.name)
 
     def _help(self, what: str) -> str:

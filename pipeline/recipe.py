@@ -20,7 +20,8 @@ FOLDER = Path(__file__).parent / "recipes"
 STAGES = ("detect", "segment", "hand", "inpaint", "reconstruct", "optimise", "assess")
 ADAPTER_STAGES = ("camera", "detect", "segment", "hand", "inpaint", "reconstruct")
 CAMERA = {"adapter": "exif-fov"}  # of a recipe without [camera]
-WHERE_ONLY = frozenset({"offload", "vram_gb"})  # settings that say where a model is kept, not what it answers
+# settings that say where a model is kept and how long it may take, not what it answers
+WHERE_ONLY = frozenset({"offload", "vram_gb", "python", "repo", "timeout_s", "silence_s"})
 
 
 class UnknownRecipe(HoiError):
@@ -109,16 +110,16 @@ def _on_base(path: Path, settings: dict[str, Any], below: tuple[Path, ...]) -> d
 
     A base by path is beside the recipe.
     """
-    base = str(settings["base"])
+    base = str(settings.pop("base"))
     if path.resolve() in below:
         raise UnknownRecipe(f"recipe '{path}': stands on itself through base = '{base}'")
     shipped = (FOLDER / f"{base}.toml").is_file()
-    merged = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve())).settings | {
-        "name": path.stem
-    }
+    found = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve()))
+    merged = found.settings | {"name": path.stem}
     for name, own in settings.items():
         under = merged.get(name)
-        same = isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter"))
-        merged[name] = {**under, **own} if same else own
-    del merged["base"]
+        if isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter")):
+            merged[name] = {**under, **own}
+        else:
+            merged[name] = own
     return merged

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import hub
 from pipeline.errors import PipelineError
 from pipeline.foreign import Foreign
 from pipeline.hand.predicted import best_of, box_of, estimate, sides_of
 from pipeline.hand.saved import files_digest, read_hands
 from pipeline.hand.weak_perspective import CropHand, rotation_vector
+from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import Camera, HandDetection, HandEstimate, Mask, Photo
 from pipeline.worker_protocol import Answer, Worker
 
@@ -46,7 +48,7 @@ class CropFitter:
     def weights_digest(self) -> str:
         """Of the weights the worker uses, or of the saved outputs."""
         outputs = self._settings.get("outputs")
-        return files_digest(Path(outputs).expanduser()) if outputs else self._started().weights_digest
+        return files_digest(Path(outputs).expanduser()) if outputs else hub.digest(self.name)
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """See `HandFitter`. Raises PipelineError when no prediction lies on the detected hand."""
@@ -55,7 +57,7 @@ class CropFitter:
         best = best_of(hands, detection, camera)
         if best is None:
             raise PipelineError(f"{photo.name}: {self.name} sees no hand where the keypoints are")
-        return estimate(best, detection, camera)
+        return estimate(best, detection, camera, self._settings.get("hand_model", OPEN_HAND))
 
     def _started(self) -> Worker:
         if self._worker is None:

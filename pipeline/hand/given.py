@@ -18,6 +18,7 @@ from pipeline.hand.consensus import distance
 from pipeline.hand.predicted import SAME_HAND, best_of, estimate
 from pipeline.hand.saved import files_digest, find, read_hands
 from pipeline.hand_model import load_hand
+from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import Camera, HandDetection, HandEstimate, HandPose, Mask, Photo, Side
 
 SHAPES = {"global_orient": 3, "hand_pose": 45, "betas": 10, "transl": 3}
@@ -31,6 +32,7 @@ class GivenHand:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._path = Path(settings.get("path", "")).expanduser()
+        self._model = str(settings.get("hand_model", OPEN_HAND))
 
     def needs(self) -> list[str]:
         """One line when the path is not there."""
@@ -48,18 +50,18 @@ class GivenHand:
         if poses is None:
             hand = best_of(read_hands(path, photo), detection, camera)
             if hand is not None:
-                return estimate(hand, detection, camera)
+                return estimate(hand, detection, camera, self._model)
             raise PipelineError(f"{photo.name}: no hand of {path} lies on the detected one")
-        placed = [(distance(_drawn(pose, camera), detection.keypoints), i) for i, pose in enumerate(poses)]
+        placed = [(distance(_drawn(pose, camera, self._model), detection.keypoints), i) for i, pose in enumerate(poses)]
         apart, nearest = min(placed)
         if apart > SAME_HAND:
             raise PipelineError(f"{photo.name}: no hand of {path} lies on the detected one")
         pose = poses[nearest]
-        return HandEstimate(pose, load_hand(pose.side).name, _drawn(pose, camera), 0.0, 0.0, 1.0)
+        return HandEstimate(pose, self._model, _drawn(pose, camera, self._model), 0.0, 0.0, 1.0)
 
 
-def _drawn(pose: HandPose, camera: Camera) -> np.ndarray:
-    joints = load_hand(pose.side).posed(pose)[1]
+def _drawn(pose: HandPose, camera: Camera, model: str) -> np.ndarray:
+    joints = load_hand(pose.side, model).posed(pose)[1]
     if joints[:, 2].min() <= 0:
         raise PipelineError("the given hand lies behind the camera")
     return project(joints, camera.K)

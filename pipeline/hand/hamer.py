@@ -15,8 +15,8 @@ class HamerFitter(CropFitter):
         name="hamer",
         script="hamer_worker.py",
         setup="git clone --recursive https://github.com/geopavlakos/hamer && cd hamer && python3.10 -m venv .venv && "
-        ".venv/bin/pip install torch torchvision && .venv/bin/pip install -e . && bash fetch_demo_data.sh",
+        ".venv/bin/pip install torch torchvision && .venv/bin/pip install -e . && "
+        "bash fetch_demo_data.sh && hoi-annotate models adopt hamer _DATA",
         conventions=CONVENTIONS,
-        weights_in="_DATA",
         options=("batch",),
     )

@@ -18,7 +18,8 @@ from pipeline.errors import MissingWeights
 from pipeline.geometry.camera import project
 from pipeline.hand.consensus import distance
 from pipeline.hand.weak_perspective import CropHand, joints_drawn, points_to_photo, to_photo
-from pipeline.hand_model import load_hand
+from pipeline.hand_model import HandModel, load_hand
+from pipeline.hand_model.model import MANO, OPEN_HAND
 from pipeline.hand_model.refit import refit
 from pipeline.types import F64, Camera, HandDetection, HandEstimate, HandPose, Side
 
@@ -44,10 +45,10 @@ def best_of(hands: Sequence[CropHand], detection: HandDetection, camera: Camera)
     return hands[min(near)[1]] if near else None
 
 
-def estimate(hand: CropHand, detection: HandDetection, camera: Camera) -> HandEstimate:
-    """The hand in the photo's camera, metric, as our hand model poses it. Raises PipelineError."""
-    pose, apart_mm = _in_our_model(hand, camera)
-    model = load_hand(hand.side)
+def estimate(hand: CropHand, detection: HandDetection, camera: Camera, name: str = OPEN_HAND) -> HandEstimate:
+    """The hand in the photo's camera, metric, as the named hand model poses it. Raises PipelineError."""
+    model = load_hand(hand.side, name)
+    pose, apart_mm = _posed(hand, camera, model)
     keypoints = project(model.posed(pose)[1], camera.K)
     return HandEstimate(
         pose=pose,
@@ -75,17 +76,18 @@ def _disbelief(hand: CropHand, detection: HandDetection) -> float:
     return -math.log(min(max(belief, 0.05), 0.95))
 
 
-def _in_our_model(hand: CropHand, camera: Camera) -> tuple[HandPose, float]:
-    """The pose of the open hand, and the millimetres its joints are away from the predicted ones."""
-    ours = load_hand(hand.side)
+def _posed(hand: CropHand, camera: Camera, model: HandModel) -> tuple[HandPose, float]:
+    """The pose of `model`, and the millimetres its joints are away from the predicted ones."""
+    if model.name == MANO:  # what the prediction's numbers are for
+        return to_photo(hand, model, camera), 0.0
     if hand.verts is not None and hand.joints is not None:
         verts, joints = points_to_photo(hand, camera)
     else:
         try:
-            mano = load_hand(hand.side, "mano")
+            mano = load_hand(hand.side, MANO)
         except MissingWeights as missing:
             log.info("predicted joint angles are taken over without the hand's shape: %s", missing)
-            return to_photo(replace(hand, betas=np.zeros(10)), ours, camera), 0.0
+            return to_photo(replace(hand, betas=np.zeros(10)), model, camera), 0.0
         verts, joints = mano.posed(to_photo(hand, mano, camera))
-    pose, figures = refit(verts, joints, hand.side, ours)
+    pose, figures = refit(verts, joints, hand.side, model)
     return pose, figures["joints_mm"]

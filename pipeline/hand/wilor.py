@@ -15,9 +15,8 @@ class WilorFitter(CropFitter):
         name="wilor",
         script="wilor_worker.py",
         setup="git clone https://github.com/rolpotamias/WiLoR && cd WiLoR && python3.10 -m venv .venv && "
-        ".venv/bin/pip install torch torchvision && .venv/bin/pip install -r requirements.txt, "
-        "and put wilor_final.ckpt into its pretrained_models",
+        ".venv/bin/pip install torch torchvision && .venv/bin/pip install -r requirements.txt; "
+        "put wilor_final.ckpt into pretrained_models, and run: hoi-annotate models adopt wilor pretrained_models",
         conventions=CONVENTIONS,
-        weights_in="pretrained_models",
         options=("batch",),
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import hub
 from pipeline.worker_protocol import SCRIPTS
 
 SCRIPT = Path(__file__).parent / "fake_model_worker.py"
@@ -24,11 +25,13 @@ def with_model(
     monkeypatch.setenv("HOI_TEST_WORKERS", str(SCRIPTS))
     folder.mkdir(exist_ok=True)
     np.savez(folder / "answer.npz", **answer)
+    monkeypatch.setenv("HOI_CACHE", str(folder.parent / f"{folder.name}-cache"))
     foreign = replace(adapter_class.foreign, script=str(SCRIPT))
     hello = {"name": foreign.name, "conventions": dict(foreign.conventions)}
     (folder / "hello.json").write_text(json.dumps(hello))
     monkeypatch.setattr(adapter_class, "foreign", foreign)
-    place = {"python": sys.executable, "repo": str(folder), "weights": str(folder)}
+    hub.adopt(foreign.name, folder)
+    place = {"python": sys.executable, "repo": str(folder)}
     return adapter_class(place | settings)
 
 

@@ -223,20 +223,33 @@ def test_an_open_mesh_is_mended_and_says_so(tmp_path: Path, monkeypatch: pytest.
     assert iou(drawn(item, seen.camera), seen.completion.amodal_mask) > 0.9
 
 
-def test_without_an_environment_the_adapter_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_environment_the_adapter_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOI_CACHE", str(tmp_path))
     for name in ("PYTHON", "REPO"):
         monkeypatch.delenv(f"HOI_INSTANTMESH_{name}", raising=False)
-    lines = load_adapter("reconstruct", "instantmesh", {"weights": "/nowhere"}).needs()
+    lines = load_adapter("reconstruct", "instantmesh", {}).needs()
     assert [line.split(";")[0] for line in lines] == [
         "instantmesh: it has no Python environment of its own",
         "instantmesh: there is no clone of its code",
+        "instantmesh: no weights of TencentARC/InstantMesh",
     ]
-    assert all("git clone https://github.com/TencentARC/InstantMesh" in line for line in lines)
+    assert all("git clone https://github.com/TencentARC/InstantMesh" in line for line in lines[:2])
     assert "HOI_INSTANTMESH_PYTHON" in lines[0]
     with pytest.raises(MissingEnvironment, match="no Python environment"):
         reconstruct(InstantMeshReconstructor({}), model_view("instantmesh", 0, PLACES[0])[2])
     monkeypatch.setenv("HOI_INSTANTMESH_PYTHON", "/nowhere/python")
-    assert "/nowhere/python is no program" in InstantMeshReconstructor({"weights": "x", "repo": "/"}).needs()[0]
+    assert "/nowhere/python is no program" in InstantMeshReconstructor({"repo": "/"}).needs()[0]
+
+
+def test_what_the_environment_lacks_is_known_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = with_model(TripoSRReconstructor, {"vertices": VERTS, "faces": FACES}, tmp_path / "model", monkeypatch)
+    assert whole.needs() == []
+    monkeypatch.setattr(TripoSRReconstructor, "foreign", replace(whole.foreign, script="triposr_worker.py"))
+    (line,) = TripoSRReconstructor({"python": sys.executable, "repo": str(tmp_path)}).needs()
+    assert line.startswith("triposr: needs tsr, not installed in ")
+    assert "run: git clone https://github.com/VAST-AI-Research/TripoSR" in line
 
 
 @pytest.mark.parametrize("script", sorted(p.name for p in SCRIPTS.glob("*_worker.py")))
