@@ -28,7 +28,7 @@ def painted(photo: U8, window: Window, paint: Paint, least: int, side: int) -> t
     original = window.cut(photo)
     work = enlarged(original, least)
     size = (work.shape[1], work.shape[0])
-    hole = cv2.resize(window.hole.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0
+    hole = cv2.resize(window.asked.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0
     drift = 0.0
     for rows, columns in tiles(hole, side):
         tile, here = work[rows, columns], hole[rows, columns]

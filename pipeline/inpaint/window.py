@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,8 +24,9 @@ class Window:
     rows: slice
     columns: slice
     limbs: Mask  # (h, w) hand and forearm as segmented
-    hole: Mask  # (h, w) what is to be painted: the limbs a little larger, never the visible object
-    seam: float  # pixels by which they were grown
+    asked: Mask  # (h, w) what a model is to paint: the limbs a little larger, for their rims show skin
+    hole: Mask  # (h, w) what of its answer is used: never a pixel of the visible object
+    seam: float  # pixels by which the limbs were grown
 
     def cut(self, picture: np.ndarray) -> np.ndarray:
         """The window's part of a photo-sized array."""
@@ -33,15 +34,24 @@ class Window:
 
 
 def window_around(masks: Masks) -> Window:
-    """Around an object whose mask is not empty."""
+    """Around an object whose mask is not empty, and all of the hand; the forearm goes on outside."""
     ys, xs = np.nonzero(masks.object)
     extent = max(np.ptp(ys), np.ptp(xs)) + 1
-    margin = round(AROUND * extent)
-    rows = slice(max(0, int(ys.min()) - margin), int(ys.max()) + margin + 1)
-    columns = slice(max(0, int(xs.min()) - margin), int(xs.max()) + margin + 1)
     seam = max(1.0, SEAM * float(extent))
+    rows, columns = (
+        _span(((masks.object.any(axis), AROUND * extent), (masks.hand.any(axis), 2 * seam))) for axis in (1, 0)
+    )
     limbs = (masks.hand | masks.arm)[rows, columns]
-    return Window(rows, columns, limbs, dilate(limbs, seam) & ~masks.object[rows, columns], seam)
+    asked = dilate(limbs, seam)
+    return Window(rows, columns, limbs, asked, asked & ~masks.object[rows, columns], seam)
+
+
+def _span(things: Sequence[tuple[Mask, float]]) -> slice:
+    """What holds each of some masks (N,) of rows or columns, and so many pixels around it."""
+    ends = [(there[0] - m, there[-1] + m + 1) for mask, m in things if len(there := np.flatnonzero(mask))]
+    return slice(
+        max(0, round(min(low for low, _ in ends))), min(len(things[0][0]), round(max(high for _, high in ends)))
+    )
 
 
 def enlarged(image: U8, least: int) -> U8:

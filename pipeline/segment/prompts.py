@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.segment.scene import TIPS, Skeleton, distance_to
 from pipeline.types import F64, Mask, Masks
 
-HAND_MARGIN = 0.02  # metres of flesh and slack around the keypoints
+HAND_MARGIN = 0.1  # of the longer side of the keypoints' box: flesh around them, and slack
 OBJECT_MARGIN = 0.1  # of the guessed object's extent, around it
 OBJECT_POINTS = 5
 HAND_POINTS = 5  # of the hand, as points that are not the object
@@ -40,9 +40,9 @@ def hand_prompt(hand: Skeleton, size: tuple[int, int], guess: Masks | None) -> P
     points = on_photo(hand.keypoints, size)
     if guess is not None:
         points = points[~under(guess.object, points)]
-    margin = HAND_MARGIN * hand.metre
-    low, high = hand.keypoints.min(0) - margin, hand.keypoints.max(0) + margin
-    return Prompt(clipped(np.concatenate([low, high]), size), points)
+    low, high = hand.keypoints.min(0), hand.keypoints.max(0)
+    margin = HAND_MARGIN * (high - low).max()
+    return Prompt(clipped(np.concatenate([low - margin, high + margin]), size), points)
 
 
 def object_prompt(hand: Skeleton, hand_mask: Mask, guess: Masks | None) -> Prompt | None:

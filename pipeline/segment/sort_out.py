@@ -17,7 +17,7 @@ from pipeline.types import HandDetection, Mask, Masks
 
 FLESH = 0.025  # metres from the capsules of the skeleton in which a hand's pixels lie
 LEAST_HAND = 0.05  # of the capsules' area: less is no hand
-LEAST_OBJECT = 0.0004  # square metres: less is a rest of the hand
+LEAST_OBJECT = 0.0001  # square metres: less is a rest of the hand
 
 
 @dataclass(frozen=True)

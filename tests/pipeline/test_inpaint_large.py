@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import diffusers
 import held_can
 import numpy as np
@@ -89,8 +90,9 @@ def kept(completion: Completion, masks: Masks = MASKS) -> None:
 # Window, tiles, composite.
 
 
-def test_the_window_holds_the_object_and_the_hole_never_does() -> None:
+def test_the_window_holds_object_and_hand_and_the_hole_is_never_the_object() -> None:
     assert WINDOW.cut(MASKS.object).sum() == MASKS.object.sum()
+    assert WINDOW.cut(MASKS.hand).sum() == MASKS.hand.sum()
     assert not (WINDOW.hole & WINDOW.cut(MASKS.object)).any()
     limbs = WINDOW.cut(MASKS.hand | MASKS.arm)
     assert (WINDOW.hole & limbs).sum() == (limbs & ~WINDOW.cut(MASKS.object)).sum()
@@ -130,6 +132,20 @@ def test_only_the_hole_changes_and_the_hand_is_gone_from_it() -> None:
     rim = hole & ~WINDOW.limbs
     weight = np.abs(WINDOW.cut(image)[rim].astype(int) - WINDOW.cut(PHOTO.image)[rim]).sum(-1)
     assert 0 < np.median(weight) < np.median(np.abs(np.array([10, 200, 30]) - WINDOW.cut(PHOTO.image)[rim]).sum(-1))
+
+
+def test_the_model_is_not_shown_the_skin_at_the_rims_of_the_object() -> None:
+    shown = []
+
+    def paint(image: U8, hole: Mask) -> U8:
+        shown.append(hole)
+        return image
+
+    painted(PHOTO.image, WINDOW, paint, 64, 1024)
+    small = shown[0].shape[::-1]
+    rims = dilate(WINDOW.limbs, WINDOW.seam / 2) & WINDOW.cut(MASKS.object)
+    assert rims.any()
+    assert shown[0][cv2.resize(rims.astype(np.uint8), small, interpolation=cv2.INTER_NEAREST) > 0].all()
 
 
 def test_later_tiles_see_what_earlier_ones_painted() -> None:

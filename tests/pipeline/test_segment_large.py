@@ -21,7 +21,7 @@ from pipeline.segment.given import BadMask, GivenMasks
 from pipeline.segment.prompts import Prompt, hand_prompt
 from pipeline.segment.sam2 import Sam2Segmenter
 from pipeline.segment.scene import skeleton_of
-from pipeline.types import HandDetection, Masks, Photo
+from pipeline.types import HandDetection, Masks
 
 PHOTO, HAND, TRUTH = held_can.photo(), held_can.detection(), held_can.masks()
 BOX = hand_prompt(skeleton_of(HAND), PHOTO.size, None)
@@ -39,19 +39,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache without models; the guess of the cpu recipe's segmenter is the truth, which saves its seconds."""
     monkeypatch.setenv("HOI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(by_prompts, "LandmarkSegmenter", Guessed)
+    monkeypatch.setattr(by_prompts, "LandmarkSegmenter", held_can.Guessed)
     device.release()
     return tmp_path / "cache"
-
-
-class Guessed:
-    weights_digest = "guess"
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        assert settings == {}
-
-    def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
-        return [TRUTH for _ in hands]
 
 
 def adopt(built: Path, *names: str) -> None:
