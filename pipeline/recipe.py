@@ -109,16 +109,16 @@ def _on_base(path: Path, settings: dict[str, Any], below: tuple[Path, ...]) -> d
 
     A base by path is beside the recipe.
     """
-    base = str(settings["base"])
+    base = str(settings.pop("base"))
     if path.resolve() in below:
         raise UnknownRecipe(f"recipe '{path}': stands on itself through base = '{base}'")
     shipped = (FOLDER / f"{base}.toml").is_file()
-    merged = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve())).settings | {
-        "name": path.stem
-    }
+    found = Recipe.load(base if shipped else path.parent / base, (*below, path.resolve()))
+    merged = found.settings | {"name": path.stem}
     for name, own in settings.items():
         under = merged.get(name)
-        same = isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter"))
-        merged[name] = {**under, **own} if same else own
-    del merged["base"]
+        if isinstance(own, dict) and isinstance(under, dict) and own.get("adapter") in (None, under.get("adapter")):
+            merged[name] = {**under, **own}
+        else:
+            merged[name] = own
     return merged

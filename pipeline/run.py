@@ -89,7 +89,8 @@ class _Run:
 
     def check(self) -> None:
         """Raises NotReady, with all that is missing, before any work."""
-        requirements.check(self.recipe, [self.adapter(stage)[0] for stage in ADAPTER_STAGES])
+        chosen = ((stage, self.recipe.stage(stage)) for stage in ADAPTER_STAGES)
+        requirements.check(self.recipe, [load_adapter(stage, own["adapter"], own) for stage, own in chosen])
 
     def stage(self, name: str, kind: type[T], inputs: list[Any], work: Callable[[], T], version: str = "") -> T:
         """The cached result of a stage, or the result of `work`, cached. `inputs` are dataclasses or JSON values."""

@@ -126,10 +126,8 @@ def test_a_third_partys_adapter_is_asked_for_its_licence(tmp_path: Path) -> None
 
 def test_a_recipe_on_a_base_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     cpu = Recipe.load("cpu")
-    mine = recipe(
-        tmp_path,
-        'seed = 3\n[placement]\nvram_gb = 8\n[segment]\nadapter = "landmark"\nthreads = 1\n[optimise]\ncamera_steps = 7\n',
-    )
+    text = 'seed = 3\n[placement]\nvram_gb = 8\n[segment]\nadapter = "landmark"\nthreads = 1\n'
+    mine = recipe(tmp_path, text + "[optimise]\ncamera_steps = 7\n")
     assert (mine.name, mine.seed, mine.vram_gb) == ("mine", 3, 8)
     assert mine.settings["optimise"] == cpu.settings["optimise"] | {"camera_steps": 7}
     assert mine.stage("segment") == {"vram_gb": 8, "adapter": "landmark", "threads": 1}
