@@ -293,16 +293,23 @@ def writer(workspace: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[st
 def test_a_backup_while_somebody_writes_is_a_whole(
     workspace: Workspace, writer: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    rows_before = 0
+    before = 0
     for turn in range(3):
+        while _revisions(workspace) <= before:
+            assert writer.poll() is None
+            time.sleep(0.05)
         done = backup(workspace, tmp_path / "backup", progress=Silent())
         assert done.lost == []
-        assert done.rows["revision"] > rows_before
-        rows_before = done.rows["revision"]
+        assert done.rows["revision"] > before
+        before = done.rows["revision"]
         to(tmp_path / f"new{turn}")(tmp_path / "backup")
         assert clean(Workspace(tmp_path / f"new{turn}"))
-        time.sleep(0.3)
     assert writer.poll() is None
+
+
+def _revisions(workspace: Workspace) -> int:
+    with workspace.database.read() as session:
+        return sum(Revisions(session).counts().values())
 
 
 def test_on_the_command_line(full: Workspace, tmp_path: Path) -> None:
