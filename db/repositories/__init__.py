@@ -1,6 +1,7 @@
 """The queries, one class per aggregate; each works inside a session somebody else opened and commits."""
 
 from db.repositories.artifacts import Artifacts
+from db.repositories.chunks import Chunks
 from db.repositories.exports import Exports
 from db.repositories.jobs import Jobs
 from db.repositories.listing import Listing
@@ -9,5 +10,18 @@ from db.repositories.photos import Photos
 from db.repositories.reviews import Reviews
 from db.repositories.revisions import Revisions
 from db.repositories.studio import Studio
+from db.repositories.workers import Workers
 
-__all__ = ["Artifacts", "Exports", "Jobs", "Listing", "Pairs", "Photos", "Reviews", "Revisions", "Studio"]
+__all__ = [
+    "Artifacts",
+    "Chunks",
+    "Exports",
+    "Jobs",
+    "Listing",
+    "Pairs",
+    "Photos",
+    "Reviews",
+    "Revisions",
+    "Studio",
+    "Workers",
+]
