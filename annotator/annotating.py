@@ -105,9 +105,7 @@ def said(pairs: int, seconds: Sequence[dict[str, float]]) -> str:
     return f"{pairs} pair{'s' if pairs != 1 else ''}, {took:.1f} s"
 
 
-def _write(
-    workspace: Workspace, outcome: Outcome, trigger: str
-) -> tuple[str | None, list[str], list[str]] | None:
+def _write(workspace: Workspace, outcome: Outcome, trigger: str) -> tuple[str | None, list[str], list[str]] | None:
     """(why it failed, pairs with a new revision, pairs as before); None when the photo did not wait for us."""
     task = outcome.task
     reason = None if outcome.failure is None else without_name(outcome.failure, task.name)

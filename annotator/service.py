@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_fix", "submit_help", "submit_review"]
 
+
 def preannotate(
     workspace: Workspace,
     recipe: Recipe,

@@ -250,15 +250,16 @@ def _pooled(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
             yield running.popleft().result()
     except BaseException:
         for child in multiprocessing.active_children():  # interrupted: nobody waits for half-done photos
-            child.terminate()
+            child.kill()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin_worker(log: Path) -> None:
-    """One thread, no part in Ctrl-C (the parent decides), and what native libraries print goes to the log."""
+    """One thread, deaf to Ctrl-C and SIGTERM (the parent decides), and what native libraries print goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
     with contextlib.suppress(OSError):
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

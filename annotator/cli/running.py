@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from annotator.cli import output
 from annotator.cli.options import WorkspaceOption, examples
-
-if TYPE_CHECKING:
-    from annotator.workspace import Workspace
 
 SlotsOption = Annotated[int, typer.Option("--slots", min=1, max=64, help="Jobs carried out at the same time.")]
 
@@ -41,10 +33,35 @@ def serve(workspace: WorkspaceOption = None) -> None:
 
 
 def worker(slots: SlotsOption = 1, workspace: WorkspaceOption = None) -> None:
-    """Carry out what reviewers asked for, until Ctrl-C."""
+    """Annotate queued photos and carry out what reviewers asked for, until Ctrl-C.
+
+    A worker on another machine joins by the same database_url and store_url. Ctrl-C lets what is in work end, a second
+    one does not; what was begun and not ended is done by another worker, or at the next start.
+    """
+    from annotator.jobs.slots import Slots
     from annotator.workspace import Workspace
 
-    _work(Workspace.find(workspace), slots, (signal.SIGTERM, signal.SIGINT))
+    opened = Workspace.find(workspace)
+    _ = opened.database  # says what is wrong with it before any process is started
+    running = Slots(opened, slots, output.say)
+
+    def stop(*_: object) -> None:
+        if running.ended.is_set():
+            running.hurry()
+        running.ended.set()
+
+    with running:
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # also where SIGINT is ignored, as for a script's background jobs
+            signal.signal(number, stop)
+        while not running.ended.wait(3600):
+            pass
+        if running.is_unfit:
+            raise typer.Exit(1)
+        output.say("worker is stopping: what is in work may end")
+    output.say("worker is stopped")
 
 
 def up(
@@ -54,6 +71,7 @@ def up(
 ) -> None:
     """Everything on this machine: Label Studio, serve and a worker, until Ctrl-C."""
     from annotator.cli import studio
+    from annotator.jobs.slots import Slots
     from annotator.studio import credentials, install, projects, tasks
     from annotator.studio.connection import connect
     from annotator.studio.server_process import StudioServer
@@ -70,7 +88,7 @@ def up(
     on = serving.listen(opened.settings.host, opened.settings.port)
     output.say("starting Label Studio")
     server = StudioServer(opened.root / "studio" / "data", venv, opened.settings.studio_port, account)
-    with server, _worker_process(opened, slots):
+    with server, Slots(opened, slots, output.say):
         if server.credentials != account:
             credentials.save(kept, server.credentials)
         connection = connect(opened)
@@ -87,42 +105,3 @@ def up(
 
         serving.serve(opened, on, output.say, ready)
     output.say("stopped")
-
-
-@contextmanager
-def _worker_process(opened: Workspace, slots: int) -> Iterator[None]:
-    """A worker beside us: the engine wants a process of its own. It ends when we end, however that happens."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_work_beside, args=(opened.root, slots, opened.settings.model_dump()), name="worker"
-    )
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _work_beside(root: Path, slots: int, settings: dict[str, object]) -> None:
-    from annotator.work import end_with_parent
-    from annotator.workspace import Workspace
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    end_with_parent()
-    _work(Workspace(root, **settings), slots)
-
-
-def _work(opened: Workspace, slots: int, end_on: tuple[signal.Signals, ...] = (signal.SIGTERM,)) -> None:
-    from annotator.jobs import JobWorker
-
-    stopped = threading.Event()
-    for number in end_on:  # also where SIGINT is ignored, as for a shell script's background jobs
-        signal.signal(number, lambda *_: stopped.set())
-    jobs = JobWorker(opened, slots)
-    jobs.start()
-    output.say(f"worker with {slots} slot{'s' if slots > 1 else ''} is ready")
-    try:
-        stopped.wait()
-        output.say("worker is stopped; what it had begun is done again at its next start")
-    finally:
-        jobs.stop()

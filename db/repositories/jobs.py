@@ -68,6 +68,9 @@ class Jobs:
         """The newest jobs in a state, newest first."""
         return self._session.scalars(select(Job).where(Job.state == state).order_by(Job.id.desc()).limit(limit)).all()
 
+    def running(self) -> Sequence[Job]:
+        return self._session.scalars(select(Job).where(Job.state == "running").order_by(Job.id)).all()
+
     def _move(self, job: Job, values: dict[str, Any]) -> bool:
         moved = self._session.execute(update(Job).where(Job.id == job.id, Job.state.in_(_UNFINISHED)).values(**values))
         self._session.refresh(job)

@@ -102,9 +102,7 @@ class Photos:
         """Ends the wait; False when somebody else has ended it, and then nothing may be written for it."""
         return self._change(photo_id, chunk_id, {"status": status, "reason": reason, "notes": notes, "tries": 0})
 
-    def _change(
-        self, photo_id: int, chunk_id: int | None, values: dict[str, Any], *more: ColumnElement[bool]
-    ) -> bool:
+    def _change(self, photo_id: int, chunk_id: int | None, values: dict[str, Any], *more: ColumnElement[bool]) -> bool:
         mine = Photo.chunk_id.is_(None) if chunk_id is None else Photo.chunk_id == chunk_id
         changed = self._session.execute(
             update(Photo).where(Photo.id == photo_id, Photo.status == "pending", mine, *more).values(**values)
