@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +159,7 @@ def _alone(task: Task, log: Path) -> Outcome:
 
 
 class Pool:
-    """Worker processes that stay warm between tasks; safe to use from several threads. `jobs` 0: no processes."""
+    """Worker processes that stay warm between tasks. `jobs` 0: no processes."""
 
     def __init__(self, jobs: int, log: Path, longest_s: float) -> None:
         self._jobs, self._log, self._longest = jobs, log, longest_s
@@ -180,44 +180,43 @@ class Pool:
 
     def _in_process(self, task: Task) -> Outcome:
         for _ in range(MOST_TRIES):
-            pool = self._started()
             try:
-                return pool.submit(perform, task).result(self._longest)
+                return self._started().submit(perform, task).result(self._longest)
             except TimeoutError:
-                self._end(pool)
+                self._end()
                 return Outcome(task, failure=f"took longer than {self._longest:.0f} s (setting photo_timeout)")
             except BrokenProcessPool:
-                self._end(pool)
+                self._end()
         return Outcome(
             task, failure=f"the worker process died {MOST_TRIES} times in a row (out of memory?); see {self._log}"
         )
 
     def warm_up(self) -> None:
         """Starts the workers, so that the first task need not wait for their imports."""
-        for _ in range(self._jobs):
-            self._started().submit(_import_pipeline)
+        if self._jobs:
+            self._started()
 
     def close(self) -> None:
         """Ends the workers; what they are doing is lost."""
-        with self._lock:
-            self._closed = True
-        if self._pool is not None:
-            self._end(self._pool)
+        self._closed = True
+        self._end()
 
-    def _end(self, pool: ProcessPoolExecutor) -> None:
+    def _end(self) -> None:
         with self._lock:
-            if self._pool is pool:
-                self._pool = None
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _started(self) -> ProcessPoolExecutor:
+        """The workers, when they have imported what a task needs: that does not count as its time, or its death."""
         with self._lock:
             if self._closed:
                 raise HandedBack
             if self._pool is None:
                 self._pool = _workers(self._jobs, self._log)
+                wait([self._pool.submit(_import_pipeline) for _ in range(self._jobs)])
             return self._pool
 
 

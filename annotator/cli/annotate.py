@@ -204,11 +204,13 @@ def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
     queue = JobQueue(workspace)
     new = bulk.enqueue(workspace, queue, Recipe.load(workspace.settings.recipe), **options)
     queue.close()
-    found = overview.work(workspace)
-    output.say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
-    if found["waiting"] and not found["workers"]:
-        output.say("no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url")
     try:
+        found = overview.work(workspace)
+        output.say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
+        if found["waiting"] and not found["workers"]:
+            output.say(
+                "no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url"
+            )
         with output.Bar("annotate") as bar:
             return bulk.watch(workspace, bar)
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ from annotator import service
 from annotator.jobs import JobQueue, bulk
 from annotator.progress import Silent
 from annotator.workspace import Workspace
-from db.models import Chunk, Job, Photo, Revision
+from db.models import Chunk, Job, Photo, Revision, Worker
 from db.session import Database
 from pipeline.recipe import Recipe
 
@@ -63,7 +63,7 @@ class Fleet:
         self.workspace = Workspace.create(root / "workspace", database_url=database_url)
         self.queue = JobQueue(self.workspace)
         self.executions = root / "executions"
-        self.printed = root / "printed"
+        self._printed: dict[subprocess.Popen[bytes], Path] = {}
         self.workers: list[subprocess.Popen[bytes]] = []
         self._seeds = 0
 
@@ -89,15 +89,16 @@ class Fleet:
         where = self.workspace.root
         if own_folder:
             where = self.root / f"machine-{len(self.workers)}"
-            shared = f'database_url = "{self.workspace.database_url}"\nstore_url = "{self.workspace.store_url}"\n'
             where.mkdir()
-            (where / "hoi-annotate.toml").write_text(shared)
+            (where / "hoi-annotate.toml").touch()
         command = [sys.executable, "-m", "annotator", "worker", "-w", str(where), *words]
-        with self.printed.open("ab") as printed:
+        log = self.root / f"worker-{len(self.workers)}.log"
+        with log.open("ab") as printed:
             started = subprocess.Popen(
                 command, env=self.environment(**environment), stdout=printed, stderr=printed, start_new_session=True
             )
         self.workers.append(started)
+        self._printed[started] = log
         return started
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -106,6 +107,8 @@ class Fleet:
             "HOI_PIPELINE": "fake_pipeline",
             "HOI_JOBS": "1",
             "HOI_WORKER_TIMEOUT": str(TIMEOUT_S),
+            "HOI_DATABASE_URL": self.workspace.database_url,
+            "HOI_STORE_URL": self.workspace.store_url,
             "FAKE_LOG": str(self.executions),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(FAKES), str(FAKES.parents[1])]),
@@ -127,8 +130,12 @@ class Fleet:
         """Names of the photos the pipeline was begun on, as often as it was."""
         return self.executions.read_text().split() if self.executions.exists() else []
 
-    def said(self) -> str:
-        return self.printed.read_text()
+    def said(self, worker: subprocess.Popen[bytes]) -> str:
+        return self._printed[worker].read_text()
+
+    def is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
+        assert worker.poll() is None, self.said(worker)
+        return "is ready" in self.said(worker)
 
     def states(self) -> Counter[str]:
         """How many photos are in each state."""
@@ -144,17 +151,40 @@ class Fleet:
         with self.workspace.database.read() as session:
             return Counter(pair for (pair,) in session.query(Revision.pair_id))
 
+    def tries(self) -> list[int]:
+        with self.workspace.database.read() as session:
+            return [tries for (tries,) in session.query(Photo.tries).order_by(Photo.id)]
+
+    def begun_chunks(self) -> int:
+        with self.workspace.database.read() as session:
+            return session.query(Chunk).filter(Chunk.state != "done").count()
+
     def jobs(self) -> list[str]:
         with self.workspace.database.read() as session:
             return [state for (state,) in session.query(Job.state).order_by(Job.id)]
+
+    def begun(self) -> str:
+        """What is not over, in our rows and the engine's: for a person who looks into a failure."""
+        with self.workspace.database.read() as session:
+            chunks = [(c.id, c.state, c.worker, c.started_at) for c in session.query(Chunk) if c.state != "done"]
+            photos = [(p.name, p.chunk_id, p.tries) for p in session.query(Photo) if p.status == "pending"]
+            workers = [(w.name, w.pid, w.seen_at) for w in session.query(Worker)]
+            columns = "workflow_uuid, status, executor_id, queue_name, recovery_attempts"
+            query = text(f"SELECT {columns} FROM {self._engine_table} WHERE status != 'SUCCESS'")
+            engine = [tuple(row) for row in session.execute(query)]
+        return "\n".join(str(part) for part in (chunks, photos, workers, engine))
+
+    @property
+    def _engine_table(self) -> str:
+        return "workflow_status" if self.workspace.database.is_sqlite else "dbos.workflow_status"
 
     def is_complete(self) -> None:
         """Nothing waits, nothing is begun, in our rows and in the engine's."""
         with self.workspace.database.read() as session:
             assert {state for (state,) in session.query(Chunk.state)} <= {"done"}
             assert {tries for (tries,) in session.query(Photo.tries)} == {0}
-            table = "workflow_status" if self.workspace.database.is_sqlite else "dbos.workflow_status"
-            states = {state for (state,) in session.execute(text(f"SELECT DISTINCT status FROM {table}"))}
+            query = text(f"SELECT DISTINCT status FROM {self._engine_table}")
+            states = {state for (state,) in session.execute(query)}
             assert states <= {"SUCCESS"}
 
 
