@@ -6,6 +6,7 @@ runs a batch, and a run that was interrupted goes on with what is left.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def preannotate(
         raise BadRequest(f"--engine ray needs Ray ({error}): pip install 'hoi-annotate[ray]'") from error
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level="ERROR")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     result = Annotated()
     with workspace.claimed("preannotate --engine ray"):
         _check_reachable(workspace, {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
