@@ -123,6 +123,7 @@ def drain(jobs: int, workers: int) -> dict[str, Any]:
             if waits == jobs and now < jobs:
                 began = time.perf_counter() - 0.5  # the workers have started
             waits = now
+            print(f"{waits} wait", end="\r", file=sys.stderr, flush=True)
             grown = [memory_mb([p.pid]) for p in running if p.pid]
             first = first or (grown if now < jobs * 0.9 else [])
         drained = time.perf_counter() - began
