@@ -38,7 +38,7 @@ from db.blobs import BlobStore
 from db.copying import copy_rows, count_rows
 from db.errors import BlobCorrupt, BlobMissing, StorageError
 from db.models import Job
-from db.repositories import Audit, Jobs
+from db.repositories import Audit, Chunks, Jobs, Workers
 from db.session import Database
 
 MANIFEST = "manifest.json"
@@ -194,6 +194,8 @@ def _fill(workspace: Workspace, session: Any, result: Copied) -> None:
     try:
         with workspace.database.write() as target:
             result.rows = copy_rows(session, target)
+            Chunks(target).dissolve()
+            Workers(target).clear()
             jobs = Jobs(target)
             for job in jobs.unfinished():
                 jobs.end(job, "superseded", reason="queued anew when the workspace was restored")

@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     pipeline: str = "pipeline.run"
     """The module that annotates: it offers annotate_photo and reoptimise."""
 
+    worker_timeout: float = Field(default=30, gt=0)
+    """Seconds without a heartbeat after which a worker counts as dead, and others take up what it had begun."""
+
+    photo_timeout: float = Field(default=3600, gt=0)
+    """Seconds after which a worker gives a photo up."""
+
     reviewer: str = Field(default_factory=_login_name)
     """Whose verdicts `review` records."""
 

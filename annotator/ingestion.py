@@ -87,7 +87,8 @@ def _ingest_one(
     if known is not None and known.width is not None:
         with workspace.database.write() as session:
             photo = Photos(session).get(known.id)
-            photo.hints, photo.status, photo.reason = {"hands": hands}, "pending", None
+            photo.hints = {"hands": hands}
+            Photos(session).await_again([photo.id], None)
         return "hinted"
     row: dict[str, Any] = {"sha256": sha256, "name": file.name, **about, "source": about["source"] or file.origin}
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from annotator.records import METRICS, load_photo, load_reconstruction, provenance
 from annotator.workspace import Workspace
 from db.models import Pair, PairStatus, Revision
-from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions
+from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
 
 if TYPE_CHECKING:
     from annotator.report.view import PairView
@@ -31,6 +31,33 @@ def waiting(workspace: Workspace) -> int:
     """How many photos have not been annotated yet."""
     with workspace.database.read() as session:
         return Photos(session).counts().get("pending", 0)
+
+
+def work(workspace: Workspace) -> dict[str, Any]:
+    """Who works, on what, and what waits: {"workers", "waiting", "chunks", "jobs", "stuck"}.
+
+    `waiting`: photos in the queue; `stuck`: what a worker began that no longer lives, or what is begun ever again.
+    """
+    with workspace.database.read() as session:
+        live = Workers(session).live(workspace.settings.worker_timeout)
+        begun = {worker.name: [] for worker, _ in live}
+        stuck = []
+        for chunk in Chunks(session).running():
+            doing = f"chunk {chunk.id} of {chunk.photos} photos"
+            begun[chunk.worker].append(doing) if chunk.worker in begun else stuck.append(f"{doing}, {chunk.worker}")
+        for job in Jobs(session).running():
+            doing = f"job {job.id} ({job.kind} {job.pair.public_id if job.pair else job.photo.name})"
+            begun[job.worker].append(doing) if job.worker in begun else stuck.append(f"{doing}, {job.worker}")
+        return {
+            "workers": [
+                {"name": w.name, "host": w.host, "pid": w.pid, "seen_s": round(s, 1), "doing": begun[w.name]}
+                for w, s in live
+            ],
+            "waiting": Photos(session).queued(),
+            "chunks": Chunks(session).counts(),
+            "jobs": Jobs(session).counts(),
+            "stuck": stuck,
+        }
 
 
 def notes(workspace: Workspace) -> list[tuple[str, str]]:

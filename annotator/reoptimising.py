@@ -71,6 +71,7 @@ def photo_task(workspace: Workspace, photo: Photo, recipe: Recipe, **more: Any) 
         store_url=workspace.store_url,
         cache_folder=workspace.cache_folder,
         pipeline=workspace.settings.pipeline,
+        chunk_id=photo.chunk_id,
         **more,
     )
 

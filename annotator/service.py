@@ -7,24 +7,25 @@ submit_help (a photo without a pair) -> publish_dataset
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from annotator import work
+from annotator.annotating import Annotated, annotate, take_over, wanted
 from annotator.datasets import entries
 from annotator.errors import BadRequest
 from annotator.ingestion import Ingested, ingest
 from annotator.progress import Progress
-from annotator.publishing import publish, publish_answer, retire
-from annotator.records import without_name
+from annotator.publishing import publish
 from annotator.reoptimising import carry_out, photo_task, plan, unmet
 from annotator.reviewing import Change, fingerprint, first_hand
 from annotator.workspace import Workspace
 from db.errors import NotFound
-from db.models import Export, Job, Pair, PairStatus, PhotoStatus, Review, Revision, Verdict
+from db.models import Export, Job, Pair, PairStatus, Review, Revision, Verdict
 from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revisions
 from exports.base import ExportSummary, get_format
 from pipeline.recipe import Recipe
@@ -33,18 +34,6 @@ if TYPE_CHECKING:
     from annotator.jobs import JobQueue
 
 __all__ = ["Ingested", "fix", "ingest", "preannotate", "publish_dataset", "submit_fix", "submit_help", "submit_review"]
-
-_TAKEN: tuple[PhotoStatus, ...] = ("pending", "failed", "done")  # by a plain run, also by retry, also by redo
-
-
-@dataclass
-class Annotated:
-    """What a run of `preannotate` did."""
-
-    photos: int = 0
-    published: list[str] = field(default_factory=list)  # pairs that got a new revision
-    unchanged: list[str] = field(default_factory=list)  # pairs whose newest revision came out again
-    failed: list[tuple[str, str]] = field(default_factory=list)  # (photo, reason)
 
 
 def preannotate(
@@ -57,59 +46,26 @@ def preannotate(
     jobs: int | None = None,
     progress: Progress,
 ) -> Annotated:
-    """Runs the pipeline on every photo that waits for it, in ingest order.
+    """Runs the pipeline on every photo that waits for it, in ingest order, here.
 
-    `retry` also takes the photos that failed, `redo` all photos.
+    `retry` also takes the photos that failed, `redo` all photos. What waits in the queue is taken over from there.
 
     Each photo is recorded when it is done, so an interrupted run goes on where it was. Pairs a person has
     reviewed keep what was reviewed.
     """
     result = Annotated()
     with workspace.claimed("preannotate"):
-        with workspace.database.read() as session:
-            statuses = _TAKEN[: 3 if redo else 2 if retry else 1]
-            photos = [photo for photo in Photos(session).all(statuses) if photo.width is not None][:limit]
+        photos = take_over(workspace, wanted(retry=retry, redo=redo), limit)
         if not photos:
             return result
-        tasks = [photo_task(workspace, photo, recipe) for photo in photos]
         workers = workspace.settings.jobs if jobs is None else jobs
         log = workspace.root / "worker.log"
         log.unlink(missing_ok=True)
-        progress.begin(len(tasks))
-        for outcome in work.run(tasks, workers, log):
-            _record(workspace, outcome, "redo" if redo else "preannotate", result, progress)
+        progress.begin(len(photos))
+        tasks = [photo_task(workspace, photo, recipe) for photo in photos]
+        run = partial(work.run, jobs=workers, log=log)
+        annotate(workspace, tasks, run, "redo" if redo else "preannotate", result, progress)
     return result
-
-
-def _record(workspace: Workspace, outcome: work.Outcome, trigger: str, result: Annotated, progress: Progress) -> None:
-    """Publishes what became of one photo: bytes first, then all its rows at once."""
-    name = outcome.task.name
-    result.photos += 1
-    made = [answer for answer in outcome.answers if answer.npz]
-    for answer in made:
-        workspace.blobs.put(answer.npz)
-    with workspace.database.write() as session:
-        photo = Photos(session).get(outcome.task.photo_id)
-        if outcome.failure is not None:
-            reason = without_name(outcome.failure, name)
-            photo.status, photo.reason = "failed", reason
-        else:
-            photo.status, photo.reason = "done", None
-            photo.notes = [
-                {"hand": answer.index, "reason": without_name(answer.reason, name)}
-                for answer in outcome.answers
-                if answer.reason
-            ]
-            for answer in made:
-                pair, is_new = publish_answer(session, photo, answer, outcome.task.recipe, trigger)
-                (result.published if is_new else result.unchanged).append(pair.public_id)
-            retire(session, photo, {answer.index for answer in made})
-    if outcome.failure is not None:
-        result.failed.append((name, reason))
-        progress.failed(name, reason)
-        return
-    seconds = max((sum(answer.seconds.values()) for answer in made), default=0.0)
-    progress.done(name, f"{len(made)} pair{'s' if len(made) != 1 else ''}, {seconds:.1f} s")
 
 
 @dataclass(frozen=True)

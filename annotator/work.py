@@ -17,8 +17,8 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,19 @@ from annotator.cache import DiskCache
 from annotator.hints import to_hints
 from annotator.records import columns
 from db.blobs import BlobStore
-from db.errors import StorageError
+from db.errors import BlobCorrupt, BlobMissing, StorageError
 from pipeline.errors import HoiError, MissingWeights, PipelineError
 from pipeline.photo import original_size, read_photo
 from pipeline.recipe import Recipe
 from pipeline.types import Edits
 
+MOST_TRIES = 3  # of what ends its process every time
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class HandedBack(BaseException):
+    """The worker ends, and what it was doing is for another one. No Exception: nothing may take it for an outcome."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Task:
     pipeline: str  # module that offers annotate_photo and reoptimise
     index: int = 0
     edits: Edits | None = None
+    chunk_id: int | None = None  # what the photo waits in
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def perform(task: Task) -> Outcome:
         results = _results(task)
     except MissingWeights:
         raise
-    except PipelineError as error:
+    except (PipelineError, BlobMissing, BlobCorrupt) as error:
         return Outcome(task, failure=str(error))
     except (HoiError, StorageError):
         raise
@@ -115,19 +122,23 @@ def _results(task: Task) -> list[Any]:
 
 
 def _unexpected(task: Task, error: Exception) -> Outcome:
+    return Outcome(task, failure=unexpected(error), trace=traceback.format_exc())
+
+
+def unexpected(error: Exception) -> str:
+    """What is told of an error that is a bug."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    failure = f"internal error, please report it with worker.log: {type(error).__name__}: {said}"
-    return Outcome(task, failure=failure, trace=traceback.format_exc())
+    return f"internal error, please report it with worker.log: {type(error).__name__}: {said}"
 
 
-def run(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
+def run(tasks: Iterable[Task], jobs: int, log: Path) -> Iterator[Outcome]:
     """The outcomes of all tasks, in their order. `jobs` 0 works in this process. Tracebacks go to `log`."""
     for outcome in map(perform, tasks) if jobs == 0 else _in_workers(tasks, jobs, log):
         _log_trace(outcome, log)
         yield outcome
 
 
-def _in_workers(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
+def _in_workers(tasks: Iterable[Task], jobs: int, log: Path) -> Iterator[Outcome]:
     """As `run`; a worker that dies is replaced."""
     waiting = deque(tasks)
     while waiting:
@@ -148,46 +159,64 @@ def _alone(task: Task, log: Path) -> Outcome:
 
 
 class Pool:
-    """Worker processes that stay warm between tasks; safe to use from several threads. `jobs` 0: no processes."""
+    """Worker processes that stay warm between tasks. `jobs` 0: no processes."""
 
-    def __init__(self, jobs: int, log: Path) -> None:
-        self._jobs, self._log = jobs, log
+    def __init__(self, jobs: int, log: Path, longest_s: float) -> None:
+        self._jobs, self._log, self._longest = jobs, log, longest_s
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def perform(self, task: Task) -> Outcome:
-        """As `perform`, in a worker. One that dies costs the tasks that were running; the next finds new workers."""
-        if self._jobs == 0:
-            outcome = perform(task)
-        else:
-            pool = self._started()
-            try:
-                outcome = pool.submit(perform, task).result()
-            except BrokenProcessPool:
-                with self._lock:
-                    self._pool = None if self._pool is pool else self._pool
-                return Outcome(task, failure=f"the worker process died (out of memory?); see {self._log}")
+        """As `perform`, in a worker. A task that ends its process is tried again, MOST_TRIES times in all.
+
+        Raises HandedBack when the pool is closed meanwhile.
+        """
+        outcome = perform(task) if self._jobs == 0 else self._in_process(task)
+        if self._closed:
+            raise HandedBack
         _log_trace(outcome, self._log)
         return outcome
 
+    def _in_process(self, task: Task) -> Outcome:
+        for _ in range(MOST_TRIES):
+            try:
+                return self._started().submit(perform, task).result(self._longest)
+            except TimeoutError:
+                self._end()
+                return Outcome(task, failure=f"took longer than {self._longest:.0f} s (setting photo_timeout)")
+            except BrokenProcessPool:
+                self._end()
+        return Outcome(
+            task, failure=f"the worker process died {MOST_TRIES} times in a row (out of memory?); see {self._log}"
+        )
+
     def warm_up(self) -> None:
         """Starts the workers, so that the first task need not wait for their imports."""
-        for _ in range(self._jobs):
-            self._started().submit(_import_pipeline)
+        if self._jobs:
+            self._started()
 
     def close(self) -> None:
         """Ends the workers; what they are doing is lost."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
-            if self._pool is not None:
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                self._pool.shutdown(wait=True, cancel_futures=True)
-                self._pool = None
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _started(self) -> ProcessPoolExecutor:
+        """The workers, when they have imported what a task needs: that does not count as its time, or its death."""
         with self._lock:
+            if self._closed:
+                raise HandedBack
             if self._pool is None:
                 self._pool = _workers(self._jobs, self._log)
+                wait([self._pool.submit(_import_pipeline) for _ in range(self._jobs)])
             return self._pool
 
 
@@ -220,15 +249,16 @@ def _pooled(tasks: Sequence[Task], jobs: int, log: Path) -> Iterator[Outcome]:
             yield running.popleft().result()
     except BaseException:
         for child in multiprocessing.active_children():  # interrupted: nobody waits for half-done photos
-            child.terminate()
+            child.kill()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin_worker(log: Path) -> None:
-    """One thread, no part in Ctrl-C (the parent decides), and what native libraries print goes to the log."""
+    """One thread, deaf to Ctrl-C and SIGTERM (the parent decides), and what native libraries print goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
     with contextlib.suppress(OSError):
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

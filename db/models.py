@@ -25,6 +25,7 @@ PairStatus = Literal["pending", "preannotated", "in_review", "reoptimising", "ac
 Verdict = Literal["accept", "reject", "fix"]
 JobKind = Literal["reoptimise", "annotate"]
 JobState = Literal["queued", "running", "done", "superseded", "failed"]
+ChunkState = Literal["queued", "running", "done"]
 ProjectState = Literal["active", "gone"]
 TaskState = Literal["claimed", "open", "closed", "gone"]
 Outcome = Literal["review", "skipped", "invalid", "withdrawn"]
@@ -81,6 +82,9 @@ class Photo(Base):
     hints: Mapped[JsonObject] = mapped_column(default=dict)  # a person's help, in pixels of the upright original:
     # {"hands": [...], "edits": {...}}; edits are those of the first revision of a photo in which nothing was found
     notes: Mapped[JsonList] = mapped_column(default=list)  # hands that gave no pair: {"hand": index, "reason": ...}
+    chunk_id: Mapped[int | None] = mapped_column(index=True)  # the queued chunk it was last in; None: it waits for a
+    # local run. No foreign key: SQLite could neither add nor drop the column then
+    tries: Mapped[int] = mapped_column(default=0)  # begun and not finished: 0 unless it is in work or killed a worker
     created_at: Mapped[datetime] = mapped_column(default=_now)
 
     pairs: Mapped[list[Pair]] = relationship(back_populates="photo", order_by="Pair.index")
@@ -221,12 +225,44 @@ class Job(Base):
     review_id: Mapped[int | None] = mapped_column(ForeignKey("review.id"), index=True)
     revision_id: Mapped[int | None] = mapped_column(ForeignKey("revision.id"))  # what came out
     reason: Mapped[str | None] = mapped_column(Text)  # why it failed, or why nothing came out
+    worker: Mapped[str | None] = mapped_column(Text)  # who began it last
+    tries: Mapped[int] = mapped_column(default=0)  # as of a photo
     created_at: Mapped[datetime] = mapped_column(default=_now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
     photo: Mapped[Photo] = relationship()
     pair: Mapped[Pair | None] = relationship()
+
+
+class Chunk(Base):
+    """Photos that one worker annotates one after the other: so many that a reviewer need not wait long for its end.
+    Which photos they are, and which of them wait, is with the photos."""
+
+    __tablename__ = "chunk"
+    __table_args__ = (_one_of("state", ChunkState),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[ChunkState] = mapped_column(String(8), default="queued", index=True)
+    recipe: Mapped[JsonObject]  # {"name", "settings"}: a worker elsewhere has no file of it
+    trigger: Mapped[str] = mapped_column(String(16))  # of the revisions it will make
+    photos: Mapped[int]
+    worker: Mapped[str | None] = mapped_column(Text)  # who began it last
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Worker(Base):
+    """One slot of a worker, by a name that is the same after a restart. It says every few seconds that it lives."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    host: Mapped[str] = mapped_column(Text)
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # by the database's clock
 
 
 class StudioProject(Base):

@@ -36,3 +36,11 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
         if package == "exports":
             wrong |= {n for n in own if n.startswith("pipeline.") and not n.startswith(EXPORTS_MAY_USE)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(("engine", "home"), [("dbos", "annotator/jobs"), ("ray", "annotator/on_ray.py")])
+def test_an_engine_is_known_in_one_place(engine: str, home: str) -> None:
+    files = [path for package in ALLOWED for path in (ROOT / package).rglob("*.py")]
+    users = [path for path in files if engine in {name.split(".")[0] for name in imported_modules(path)}]
+    assert users
+    assert [path for path in users if not path.is_relative_to(ROOT / home)] == []

@@ -6,6 +6,7 @@ import hashlib
 import json as json_module
 import tempfile
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -32,15 +33,27 @@ if TYPE_CHECKING:
     from annotator.workspace import Workspace
 
 T = TypeVar("T")
+
+
+class Engine(StrEnum):
+    local = "local"
+    queue = "queue"
+    ray = "ray"
+
+
 REPORT = "report.html"
 SHEET = "contact_sheet.png"
 TITLE = "hoi-annotate"
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=examples("hoi-annotate preannotate", "hoi-annotate preannotate --limit 10 --jobs 2"))(
-        preannotate
-    )
+    app.command(
+        epilog=examples(
+            "hoi-annotate preannotate",
+            "hoi-annotate preannotate --limit 10 --jobs 2",
+            "hoi-annotate preannotate --engine queue",
+        )
+    )(preannotate)
     app.command(
         epilog=examples(
             "hoi-annotate run photos/ -o out",
@@ -57,16 +70,25 @@ def preannotate(
     retry: Annotated[bool, typer.Option("--retry", help="Also photos that failed.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="All photos, also those that are done.")] = False,
     jobs: JobsOption = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="Who does it: this command, workers, a Ray cluster.")] = (
+        Engine.local
+    ),
     log_json: LogJsonOption = False,
     json: JsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Find hand-object pairs in all photos that wait; an interrupted run goes on where it was."""
+    """Find hand-object pairs in all photos that wait; an interrupted run goes on where it was.
+
+    With --engine queue the photos are annotated by 'hoi-annotate worker', on as many machines as run it, and this
+    command shows how far they are: it may be interrupted and repeated. With --engine ray they are annotated by the
+    Ray cluster at RAY_ADDRESS, or a new one on this machine.
+    """
     from annotator import overview
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace, recipe=recipe, jobs=jobs, log="json" if log_json else None)
-    done = _preannotate(opened, limit=limit, retry=retry, redo=redo)
+    how = _ENGINES[engine]
+    done = how(opened, limit=limit, retry=retry, redo=redo)
     digest, revisions = overview.digest(opened)
     if json:
         waiting = overview.waiting(opened)
@@ -177,6 +199,45 @@ def _preannotate(workspace: Workspace, **options: Any) -> Done:
         return service.preannotate(workspace, recipe, progress=logs.Told("annotate"), **options)
     with output.Bar("annotate") as bar:
         return service.preannotate(workspace, recipe, progress=bar, **options)
+
+
+def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
+    from annotator import overview
+    from annotator.jobs import JobQueue, bulk
+    from pipeline.recipe import Recipe
+
+    queue = JobQueue(workspace)
+    new = bulk.enqueue(workspace, queue, Recipe.load(workspace.settings.recipe), **options)
+    queue.close()
+    try:
+        found = overview.work(workspace)
+        output.say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
+        if found["waiting"] and not found["workers"]:
+            output.say(
+                "no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url"
+            )
+        with output.Bar("annotate") as bar:
+            return bulk.watch(workspace, bar)
+    except KeyboardInterrupt:
+        left = overview.work(workspace)["waiting"]
+        output.say(f"{left} photos stay queued for the workers; the same command shows again how far they are")
+        raise typer.Exit(1) from None
+
+
+def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
+    from annotator import on_ray
+    from pipeline.recipe import Recipe
+
+    recipe = Recipe.load(workspace.settings.recipe)
+    with output.Bar("annotate") as bar:
+        return on_ray.preannotate(workspace, recipe, progress=bar, **options)
+
+
+_ENGINES = {
+    Engine.local: _preannotate,
+    Engine.queue: _preannotate_by_workers,
+    Engine.ray: _preannotate_on_ray,
+}
 
 
 def _summary(done: Done, failed_before: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -132,6 +132,7 @@ def _label_studio() -> Findings:
 
 def _workspace(given: Path | None) -> Callable[[], Findings]:
     def check() -> Findings:
+        from annotator import overview
         from annotator.errors import WorkspaceError
         from annotator.workspace import Workspace
         from db.errors import StorageError
@@ -150,7 +151,26 @@ def _workspace(given: Path | None) -> Callable[[], Findings]:
             opened.blobs.put(b"hoi-annotate doctor was here")
             yield "ok", "store", opened.store_url
             yield "ok", "recipe", Recipe.load(opened.settings.recipe).name
+            yield from _work(overview.work(opened))
         except (StorageError, HoiError) as error:
             yield "FAIL", "workspace", str(error)
 
     return check
+
+
+def _work(found: dict[str, Any]) -> Findings:
+    """Live workers, what waits for them, what nobody goes on with."""
+    jobs = {state: found["jobs"].get(state, 0) for state in ("queued", "running")}
+    depth = f"{found['waiting']} photos and {jobs['queued']} reviewers' jobs wait, {jobs['running']} jobs run"
+    idle = not found["workers"] and (found["waiting"] or jobs["queued"])
+    for worker in found["workers"]:
+        doing = ", ".join(worker["doing"]) or "idle"
+        said = f"process {worker['pid']} on {worker['host']}, heard {worker['seen_s']:.0f} s ago: {doing}"
+        yield "ok", f"worker {worker['name']}", said
+    yield (
+        "note" if idle else "ok",
+        "queue",
+        f"{depth}; no worker lives: 'hoi-annotate worker' starts one" if idle else depth,
+    )
+    if found["stuck"]:
+        yield "note", "stuck", f"begun by workers that are gone: {'; '.join(found['stuck'])}; any worker takes them up"

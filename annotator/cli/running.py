@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,14 +45,36 @@ def worker(
     log_json: LogJsonOption = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Carry out what reviewers asked for, until Ctrl-C."""
+    """Annotate queued photos and carry out what reviewers asked for, until Ctrl-C.
+
+    A worker on another machine joins by the same database_url and store_url. Ctrl-C lets what is in work end, a second
+    one does not; what was begun and not ended is done by another worker, or at the next start.
+    """
     from annotator import metrics
+    from annotator.jobs.slots import Slots
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace, log="json" if log_json else None)
+    say = _logging(opened)
+    _ = opened.database  # says what is wrong with it before any process is started
+    running = Slots(opened, slots, say)
+
+    def stop(*_: object) -> None:
+        if running.ended.is_set():
+            running.hurry()
+        running.ended.set()
+
     end_metrics = metrics.offer(opened, metrics_port) if metrics_port is not None else None
     try:
-        _work(opened, slots, (signal.SIGTERM, signal.SIGINT))
+        with running:
+            for number in (signal.SIGTERM, signal.SIGINT):  # also where SIGINT is ignored, as for background jobs
+                signal.signal(number, stop)
+            while not running.ended.wait(3600):
+                pass
+            if running.is_unfit:
+                raise typer.Exit(1)
+            say("worker is stopping: what is in work may end")
+        say("worker is stopped")
     finally:
         if end_metrics is not None:
             end_metrics()
@@ -69,6 +87,7 @@ def up(
 ) -> None:
     """Everything on this machine: Label Studio, serve and a worker, until Ctrl-C."""
     from annotator.cli import studio
+    from annotator.jobs.slots import Slots
     from annotator.studio import credentials, install, projects, tasks
     from annotator.studio.connection import connect
     from annotator.studio.server_process import StudioServer
@@ -86,7 +105,7 @@ def up(
     on = serving.listen(opened.settings.host, opened.settings.port)
     say("starting Label Studio")
     server = StudioServer(opened.root / "studio" / "data", venv, opened.settings.studio_port, account)
-    with server, _worker_process(opened, slots):
+    with server, Slots(opened, slots, say):
         if server.credentials != account:
             credentials.save(kept, server.credentials)
         connection = connect(opened)
@@ -103,46 +122,6 @@ def up(
 
         serving.serve(opened, on, say, ready)
     say("stopped")
-
-
-@contextmanager
-def _worker_process(opened: Workspace, slots: int) -> Iterator[None]:
-    """A worker beside us: the engine wants a process of its own. It ends when we end, however that happens."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_work_beside, args=(opened.root, slots, opened.settings.model_dump()), name="worker"
-    )
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _work_beside(root: Path, slots: int, settings: dict[str, object]) -> None:
-    from annotator.work import end_with_parent
-    from annotator.workspace import Workspace
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    end_with_parent()
-    _work(Workspace(root, **settings), slots)
-
-
-def _work(opened: Workspace, slots: int, end_on: tuple[signal.Signals, ...] = (signal.SIGTERM,)) -> None:
-    from annotator.jobs import JobWorker
-
-    stopped = threading.Event()
-    for number in end_on:  # also where SIGINT is ignored, as for a shell script's background jobs
-        signal.signal(number, lambda *_: stopped.set())
-    say = _logging(opened)
-    jobs = JobWorker(opened, slots)
-    jobs.start()
-    say(f"worker with {slots} slot{'s' if slots > 1 else ''} is ready")
-    try:
-        stopped.wait()
-        say("worker is stopped; what it had begun is done again at its next start")
-    finally:
-        jobs.stop()
 
 
 def _logging(opened: Workspace) -> Callable[[str], None]:

@@ -2,6 +2,7 @@
 
 from db.repositories.artifacts import Artifacts
 from db.repositories.audit import Audit
+from db.repositories.chunks import Chunks
 from db.repositories.exports import Exports
 from db.repositories.jobs import Jobs
 from db.repositories.listing import Listing
@@ -11,10 +12,12 @@ from db.repositories.photos import Photos
 from db.repositories.reviews import Reviews
 from db.repositories.revisions import Revisions
 from db.repositories.studio import Studio
+from db.repositories.workers import Workers
 
 __all__ = [
     "Artifacts",
     "Audit",
+    "Chunks",
     "Exports",
     "Jobs",
     "Listing",
@@ -24,4 +27,5 @@ __all__ = [
     "Reviews",
     "Revisions",
     "Studio",
+    "Workers",
 ]

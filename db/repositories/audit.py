@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, String, cast, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from db.models import Artifact, Base, Job, Pair, Photo, Review, Revision, RevisionArtifact
+from db.models import Artifact, Base, Chunk, Job, Pair, Photo, Review, Revision, RevisionArtifact
 
 AT_ONCE = 1000  # rows
 _READ = Photo.width.is_not(None)  # the bytes of a file that could not be read are not kept
@@ -51,6 +51,7 @@ def _rules(role: str) -> dict[str, Select[Any]]:
     revisions = select(func.count()).where(Revision.pair_id == Pair.id).scalar_subquery()
     newest = select(func.max(Revision.number)).where(Revision.pair_id == Pair.id).scalar_subquery()
     worked_on = select(Job.id).where(Job.pair_id == Pair.id, Job.state.in_(("queued", "running"))).exists()
+    awaited = select(Chunk.id).where(Chunk.id == Photo.chunk_id, Chunk.state != "done").exists()
     kept = select(RevisionArtifact.role).where(
         RevisionArtifact.revision_id == Revision.id, RevisionArtifact.role == role
     )
@@ -67,6 +68,9 @@ def _rules(role: str) -> dict[str, Select[Any]]:
         "photo is to be annotated or was, but could never be read": photo.where(Photo.status != "failed", ~_READ),
         "photo failed without a reason": photo.where(Photo.status == "failed", Photo.reason.is_(None)),
         "photo is done without a pair or a reason": photo.where(Photo.status == "done", ~paired, Photo.notes == []),
+        "photo waits in a chunk that is over": photo.where(
+            Photo.status == "pending", Photo.chunk_id.is_not(None), ~awaited
+        ),
         "pair does not count its revisions right": pair.where(
             (Pair.revision_number != revisions) | (Pair.revision_number != func.coalesce(newest, 0))
         ),

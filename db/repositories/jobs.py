@@ -41,9 +41,19 @@ class Jobs:
         query = select(Job).where(of).order_by(Job.id.desc()).limit(1)
         return self._session.scalar(query if photo is None else query.where(Job.photo_id == photo.id))
 
-    def begin(self, job: Job) -> bool:
-        """Marks it as running, also again after a crash; False when it is over."""
-        return self._move(job, {"state": "running", "started_at": datetime.now(UTC)})
+    def begin(self, job: Job, worker: str) -> bool:
+        """Marks it as running and counts the try, also again after a crash; False when it is over."""
+        begun = {"state": "running", "started_at": datetime.now(UTC), "worker": worker, "tries": Job.tries + 1}
+        return self._move(job, begun)
+
+    def forgive(self, job: Job) -> None:
+        """A try that was given up for no fault of the job does not count."""
+        if job.tries:
+            self._move(job, {"tries": Job.tries - 1})
+
+    def lock(self, job: Job) -> bool:
+        """Keeps newer edits from ending it until the transaction ends; False when it is over."""
+        return self._move(job, {"state": "running"})
 
     def end(self, job: Job, state: JobState, *, revision_id: int | None = None, reason: str | None = None) -> bool:
         """Ends it; False when it had ended already, and then nothing else may be written for it."""
@@ -57,6 +67,9 @@ class Jobs:
     def newest(self, state: JobState, limit: int) -> Sequence[Job]:
         """The newest jobs in a state, newest first."""
         return self._session.scalars(select(Job).where(Job.state == state).order_by(Job.id.desc()).limit(limit)).all()
+
+    def running(self) -> Sequence[Job]:
+        return self._session.scalars(select(Job).where(Job.state == "running").order_by(Job.id)).all()
 
     def _move(self, job: Job, values: dict[str, Any]) -> bool:
         moved = self._session.execute(update(Job).where(Job.id == job.id, Job.state.in_(_UNFINISHED)).values(**values))

@@ -49,3 +49,13 @@ class Revisions:
         """sha256 over the sorted content digests of all revisions, and how many there are."""
         digests = sorted(self._session.scalars(select(Revision.content_digest)))
         return hashlib.sha256("\n".join(digests).encode()).hexdigest(), len(digests)
+
+    def newest_id(self) -> int:
+        """The greatest id; 0 without revisions."""
+        return self._session.scalar(select(func.max(Revision.id))) or 0
+
+    def seconds(self, recipe_digest: str, limit: int) -> list[float]:
+        """What the newest revisions of a recipe took, all stages together."""
+        query = select(Revision.seconds).where(Revision.recipe_digest == recipe_digest)
+        found = self._session.scalars(query.order_by(Revision.id.desc()).limit(limit))
+        return [sum(stages.values()) for stages in found]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +44,7 @@ NO_HINTS = HandHints()
 def annotate_photo(
     photo: Photo, recipe: Recipe, hints: HandHints = NO_HINTS, cache: StageCache | None = None
 ) -> list[PairResult]:
+    _count(photo.name)
     _misbehave(photo.name)
     hands = 6 if "six" in photo.name else len(hints.boxes) + len(hints.keypoints) or 1
     if "nohand" in photo.name and not (hints.boxes or hints.keypoints):
@@ -62,15 +65,26 @@ def reoptimise(
     hints: HandHints = NO_HINTS,
     cache: StageCache | None = None,
 ) -> PairResult:
+    _count(photo.name)
     time.sleep(float(os.environ.get("FAKE_REOPTIMISE_SECONDS", "0")))
     if edits.hand_mask is not None and edits.hand_mask.sum() < 100:
         return PairResult(index, None, f"{photo.name}: too little of the hand to fit it", "", {}, ())
     return _answer(photo, recipe, index, hints, edits, cache)
 
 
+def _count(name: str) -> None:
+    """Executions, one line each, for tests that compare them with effects."""
+    if log := os.environ.get("FAKE_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{name}\n")
+
+
 def _misbehave(name: str) -> None:
     if "crash" in name:
         os._exit(9)
+    if "killer" in name:  # and takes the worker's slot along
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
     if "bug" in name:
         raise ZeroDivisionError("a bug in a stage")
     if "full" in name:

@@ -23,6 +23,8 @@ WRONG = {  # what is done to the rows, and what is said of it
     "UPDATE photo SET reason = NULL WHERE name = 'nohand.png'": "photo nohand.png: failed without a reason",
     "UPDATE photo SET status = 'done', notes = '[]' WHERE name = 'nohand.png'": "photo nohand.png: is done without a "
     "pair or a reason",
+    "UPDATE photo SET status = 'pending', chunk_id = 7 WHERE name = 'cup.png'": "photo cup.png: waits in a chunk that "
+    "is over",
     "UPDATE pair SET revision_number = 2 WHERE id = 1": "pair PAIR1: does not count its revisions right",
     "DELETE FROM job": "pair PAIR2: is reoptimising, but no job works on it",
     "UPDATE pair SET status = 'failed' WHERE id = 1": "pair PAIR1: failed without a reason",

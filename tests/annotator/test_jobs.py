@@ -70,7 +70,7 @@ def queue(workspace: Workspace) -> Iterator[JobQueue]:
 
 @pytest.fixture
 def worker(workspace: Workspace) -> Iterator[JobWorker]:
-    made = JobWorker(workspace, slots=1)
+    made = JobWorker(workspace)
     yield made
     made.stop()
 
@@ -208,7 +208,7 @@ from pathlib import Path
 from annotator.jobs import JobWorker
 from annotator.workspace import Workspace
 if __name__ == "__main__":
-    JobWorker(Workspace(Path(sys.argv[1])), 1).start()
+    JobWorker(Workspace(Path(sys.argv[1]))).start()
     print("ready", flush=True)
     time.sleep(600)
 """

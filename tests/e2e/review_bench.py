@@ -246,7 +246,7 @@ class Bench:
 
     @contextmanager
     def worker(self) -> Iterator[None]:
-        worker = JobWorker(self.workspace, slots=1)
+        worker = JobWorker(self.workspace)
         worker.start()
         try:
             yield

@@ -1,0 +1,149 @@
+"""Photos in chunks: enqueue, carry out, watch. A chunk is LONG_S of work, so that a reviewer's job, which comes before
+the next one, need not wait longer; what is not done by then is queued again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from sqlalchemy.exc import DBAPIError
+
+from annotator import work
+from annotator.annotating import Annotated, annotate, begun, said, wanted
+from annotator.jobs.queue import JobQueue
+from annotator.progress import Progress, Silent
+from annotator.workspace import Workspace
+from db.errors import StorageError
+from db.models import Photo
+from db.repositories import Chunks, Photos, Revisions
+from pipeline.errors import MissingWeights
+from pipeline.recipe import Recipe
+
+LONG_S = 30.0
+USUAL_S = 20.0  # what a new chunk is meant to take
+UNKNOWN_S = 5.0  # a photo, before any was annotated
+MOST_PHOTOS = 100
+_AT_ONCE = 20  # chunks in one transaction
+
+
+def enqueue(
+    workspace: Workspace,
+    queue: JobQueue,
+    recipe: Recipe,
+    *,
+    limit: int | None = None,
+    retry: bool = False,
+    redo: bool = False,
+    size: int | None = None,
+) -> int:
+    """Queues every photo that waits for a local run, in chunks of `size`; how many photos that were.
+
+    `retry` also takes the photos that failed, `redo` all. Interrupted, it goes on with what is not queued yet.
+    """
+    with workspace.database.read() as session:
+        photos = Photos(session).readable(wanted(retry=retry, redo=redo), limit, queued=redo)
+        size = size or _photos_in(USUAL_S, Revisions(session).seconds(recipe.digest, 50))
+    trigger = "redo" if redo else "preannotate"
+    for start in range(0, len(photos), size * _AT_ONCE):
+        with workspace.database.write() as session:
+            for at in range(start, min(start + size * _AT_ONCE, len(photos)), size):
+                queue.add_chunk(session, recipe, trigger, photos[at : at + size])
+    return len(photos)
+
+
+def _photos_in(seconds: float, taken: Sequence[float]) -> int:
+    usual = median(taken) if taken else UNKNOWN_S
+    return max(1, min(MOST_PHOTOS, int(seconds / max(usual, 1e-3))))
+
+
+class BulkJobs:
+    """Carries chunks out, in the hands of worker `name`, until `stopping` says that it ends."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        queue: JobQueue,
+        name: str,
+        perform: Callable[[work.Task], work.Outcome],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._workspace, self._queue, self._name = workspace, queue, name
+        self._perform, self._stopping = perform, stopping
+
+    def carry_out(self, chunk_id: int) -> None:
+        """Annotates the chunk's photos that wait; what is left when time is up or the worker ends is a new chunk.
+
+        Raises what is no fault of a photo: no room, no weights, a database or store that does not answer.
+        """
+        database = self._workspace.database
+        with database.write() as session:
+            Chunks(session).begin(chunk_id, self._name)
+            chunk = Chunks(session).get(chunk_id)
+            recipe, trigger = Recipe(**chunk.recipe), chunk.trigger
+            photos = Photos(session).waiting(chunk_id)
+            session.expunge_all()
+        end = time.monotonic() + LONG_S
+        for photo in photos:
+            if self._stopping() or time.monotonic() > end:
+                break
+            self._annotate(photo, recipe, trigger)
+        with database.write() as session:
+            if not Chunks(session).end(chunk_id):
+                left = [photo.id for photo in Photos(session).waiting(chunk_id)]
+                self._queue.add_chunk(session, recipe, trigger, left)
+                Chunks(session).end(chunk_id)
+
+    def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
+        def run(tasks: Iterator[work.Task]) -> Iterator[work.Outcome]:
+            return map(self._perform, tasks)
+
+        photos = self._workspace.database
+        try:
+            annotate(self._workspace, begun(self._workspace, recipe, [photo]), run, trigger, Annotated(), Silent())
+        except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
+            with photos.write() as session:
+                Photos(session).forgive(photo.id, photo.chunk_id)
+            raise
+        except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
+            with photos.write() as session:
+                Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
+
+
+def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> Annotated:
+    """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like."""
+    result = Annotated()
+    with workspace.database.read() as session:
+        newest = Revisions(session).newest_id()
+        open_chunks = set(Chunks(session).unfinished())
+        told = {photo.id for photo in Photos(session).settled(sorted(open_chunks))}
+        total = Photos(session).queued()
+    progress.begin(total)
+    while open_chunks:
+        looked = time.monotonic()
+        with workspace.database.read() as session:
+            now = set(Chunks(session).unfinished())
+            for photo in Photos(session).settled(sorted(open_chunks | now)):
+                if photo.id not in told:
+                    told.add(photo.id)
+                    _tell(photo, newest, result, progress)
+            waits = Photos(session).queued()
+        open_chunks = now if waits else set()
+        if open_chunks:
+            time.sleep(max(every_s, 5 * (time.monotonic() - looked)))  # a long queue is not looked at all the time
+    return result
+
+
+def _tell(photo: Photo, newest: int, result: Annotated, progress: Progress) -> None:
+    result.photos += 1
+    if photo.status == "failed":
+        result.failed.append((photo.name, photo.reason or ""))
+        progress.failed(photo.name, photo.reason or "")
+        return
+    taken = []
+    for pair in photo.pairs:
+        made = [revision for revision in pair.revisions if revision.number == pair.revision_number]
+        taken += [revision.seconds for revision in made]
+        for revision in made:
+            (result.published if revision.id > newest else result.unchanged).append(pair.public_id)
+    progress.done(photo.name, said(len(taken), taken))

@@ -1,0 +1,126 @@
+"""Bulk work on a Ray cluster: Ray Data maps the chunk function over the photos that are not done.
+
+An actor loads the models once and writes what it finds into our database, so what counts is there however often Ray
+runs a batch, and a run that was interrupted goes on with what is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from annotator import work
+from annotator.annotating import Annotated, annotate, begun, take_over, wanted
+from annotator.errors import BadRequest
+from annotator.progress import Progress, Silent
+from annotator.workspace import Workspace
+from db.repositories import Photos
+from pipeline.recipe import Recipe
+
+PHOTOS_AT_ONCE = 4
+
+
+def preannotate(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    actors: int | None = None,
+    limit: int | None = None,
+    redo: bool = False,
+    retry: bool = False,
+    progress: Progress,
+) -> Annotated:
+    """As `service.preannotate`, on the Ray cluster at RAY_ADDRESS, the one of this machine, or a new one here.
+
+    `actors`: how many photos at the same time; default: one for every GPU, or else every CPU. Raises BadRequest.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BadRequest(f"--engine ray needs Ray ({error}): pip install 'hoi-annotate[ray]'") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    result = Annotated()
+    with workspace.claimed("preannotate --engine ray"):
+        _check_reachable(workspace, {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+        photos = take_over(workspace, wanted(retry=retry, redo=redo), limit)
+        if not photos:
+            return result
+        progress.begin(len(photos))
+        total = ray.cluster_resources()
+        gpus = 1 if total.get("GPU") else 0
+        most = max(1, int(total["GPU"] if gpus else total.get("CPU", 1)))
+        shared = {"database_url": workspace.database_url, "store_url": workspace.store_url}
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = 0
+        rows = ray.data.from_items(
+            [{"photo": photo.id} for photo in photos], override_num_blocks=-(-len(photos) // PHOTOS_AT_ONCE)
+        ).map_batches(
+            _Actor,
+            fn_constructor_args=(workspace.settings.model_dump() | shared, recipe, "redo" if redo else "preannotate"),
+            batch_size=PHOTOS_AT_ONCE,
+            concurrency=(1, min(actors or most, len(photos))),
+            num_cpus=0 if gpus else 1,
+            num_gpus=gpus,
+        )
+        for row in rows.iter_rows():
+            _tell(row, result, progress)
+    return result
+
+
+class _Actor:
+    """Annotates photos by their ids, in this process; says of each what our rows say afterwards."""
+
+    def __init__(self, settings: dict[str, Any], recipe: Recipe, trigger: str) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        root = Path(tempfile.gettempdir()) / "hoi-annotate-ray"  # the stage cache of this machine
+        root.mkdir(exist_ok=True)
+        self._workspace, self._recipe, self._trigger = Workspace(root, **settings), recipe, trigger
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        out: dict[str, list[Any]] = {"name": [], "reason": [], "published": [], "unchanged": []}
+        database = self._workspace.database
+        for photo_id in batch["photo"].tolist():
+            with database.read() as session:
+                photo = Photos(session).get(photo_id)
+            done = Annotated()
+            tasks = begun(self._workspace, self._recipe, [photo])
+            annotate(self._workspace, tasks, lambda some: map(work.perform, some), self._trigger, done, Silent())
+            with database.read() as session:
+                now = Photos(session).get(photo_id)
+                out["name"].append(now.name)
+                out["reason"].append(now.reason or "" if now.status == "failed" else "")
+                new = set(done.published)
+                pairs = [pair.public_id for pair in now.pairs if pair.status != "failed"]
+            out["published"].append(" ".join(p for p in pairs if p in new))
+            out["unchanged"].append(" ".join(p for p in pairs if p not in new))
+        return out
+
+
+def _tell(row: dict[str, Any], result: Annotated, progress: Progress) -> None:
+    result.photos += 1
+    if row["reason"]:
+        result.failed.append((row["name"], row["reason"]))
+        progress.failed(row["name"], row["reason"])
+        return
+    result.published += row["published"].split()
+    result.unchanged += row["unchanged"].split()
+    pairs = len((row["published"] + " " + row["unchanged"]).split())
+    progress.done(row["name"], f"{pairs} pair{'s' if pairs != 1 else ''}")
+
+
+def _check_reachable(workspace: Workspace, hosts: set[str]) -> None:
+    """Other machines have neither our files nor our SQLite."""
+    local = workspace.database.is_sqlite or workspace.store_url.startswith("file:")
+    if len(hosts) > 1 and local:
+        raise BadRequest(
+            f"the Ray cluster has {len(hosts)} machines: set database_url to a PostgreSQL server and store_url to "
+            "s3://, which all of them reach"
+        )
