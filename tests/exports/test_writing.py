@@ -146,6 +146,42 @@ def test_a_killed_worker_is_one_line_and_what_is_done_stays(uninterrupted: Path,
     assert contents(tmp_path / "out") == contents(uninterrupted)
 
 
+def _wait_for(_: int, out: Path) -> Record:
+    (out.parent / f"{os.getpid()}.worker").touch()
+    time.sleep(600)
+    return make_record(0)
+
+
+_STUCK = """
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from test_writing import _wait_for, some_entries
+from exports.base import get_format
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    entries = [replace(entry, load=partial(_wait_for, i, out)) for i, entry in enumerate(some_entries())]
+    get_format("obman").write(entries, out, jobs=2)
+"""
+
+
+def test_workers_of_a_killed_export_end(tmp_path: Path) -> None:
+    script = tmp_path / "export.py"
+    script.write_text(_STUCK)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    process = subprocess.Popen([sys.executable, script, tmp_path / "out"], env={**os.environ, "PYTHONPATH": paths})
+    while len(found := {int(path.stem) for path in tmp_path.glob("*.worker")}) < 3:  # the parent and two workers
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    end = time.monotonic() + 60
+    while left := [pid for pid in found - {process.pid} if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, f"processes {left} outlived their parent"
+        time.sleep(0.1)
+
+
 def test_a_picture_is_there_once(records: list[Record], tmp_path: Path) -> None:
     entries = [Entry.of(record) for record in records]
     again = Entry("again", 2, "f" * 64, {}, entries[0].load, same_picture="a")
