@@ -168,13 +168,15 @@ def _home(name: str) -> Path:
 
 
 def _manifest(name: str) -> dict[str, Any] | None:
-    """What is recorded of a model whose files are here."""
+    """What is recorded of a model whose files are here; a pull of another commit than the pinned one is not it."""
     path = _home(name) / MANIFEST
     try:
         found = _read(path, path.stat().st_mtime_ns)
     except (OSError, json.JSONDecodeError):
         return None
-    return found if _place(name, found).is_dir() else None
+    pinned = MODELS[name].revision
+    outdated = found["commit"] and len(pinned) == 40 and found["commit"] != pinned
+    return found if not outdated and _place(name, found).is_dir() else None
 
 
 @lru_cache(maxsize=64)

@@ -51,7 +51,7 @@ def findings() -> Iterator[tuple[str, str, str]]:
     )
     for name in RECIPES:
         try:
-            yield from _recipe(Recipe.load(name), found)
+            yield from recipe_findings(Recipe.load(name), found)
         except HoiError as error:  # an adapter of it is not installed
             yield "note", f"recipe {name}", str(error)
 
@@ -72,7 +72,7 @@ def gpus() -> list[Gpu]:
     return found
 
 
-def _recipe(recipe: Recipe, found: list[Gpu]) -> Iterator[tuple[str, str, str]]:
+def recipe_findings(recipe: Recipe, found: list[Gpu]) -> Iterator[tuple[str, str, str]]:
     """Does the recipe fit the largest GPU, and what is still to be fetched for it?"""
     from pipeline import requirements
 

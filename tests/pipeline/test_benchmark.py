@@ -16,7 +16,7 @@ from grasp_scene import RADIUS, grasp
 from typer.testing import CliRunner
 
 from annotator.cli import app
-from pipeline.evaluate.benchmark import choose, optimise_stages, run_case, summarise, unplaced
+from pipeline.evaluate.benchmark import _object_recipe, choose, optimise_stages, run_case, summarise, unplaced
 from pipeline.evaluate.figures import figures, truth_of
 from pipeline.evaluate.grasps import TO_OPENPOSE, BadBenchmark, Grasp, fit_hand, load_grasps, load_mesh
 from pipeline.evaluate.scenes import Scene, estimate_of, make_scene, mirrored_hand
@@ -259,3 +259,9 @@ def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only:
         "workers": ["1", "2"],
     }
     assert [row[0] for row in rows] == first[only]
+
+
+def test_the_papers_optimisation_is_measured_without_the_papers_weights() -> None:
+    """oracle-masks completes and reconstructs with the recipe that [evaluate] names, else with the recipe itself."""
+    assert _object_recipe(Recipe.load("easyhoi-paper")).digest == Recipe.load("cpu").digest
+    assert _object_recipe(RECIPE) is RECIPE

@@ -65,6 +65,14 @@ def test_a_pull_records_commit_and_digests_and_needs_no_network_afterwards(far: 
     assert len(hub.digest("tiny")) == 64
 
 
+def test_another_pin_is_another_model(far: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.pull("tiny", lambda _: None)
+    monkeypatch.setitem(MODELS, "tiny", HubModel(**(vars(TINY) | {"revision": COMMIT})))
+    assert hub.is_present("tiny")
+    monkeypatch.setitem(MODELS, "tiny", HubModel(**(vars(TINY) | {"revision": COMMIT[::-1]})))
+    assert not hub.is_present("tiny")
+
+
 def test_a_pull_that_broke_off_goes_on(far: FakeHub) -> None:
     far.fails["sub/vae.safetensors"] = 403
     with pytest.raises(MissingWeights, match=r"tiny: .*run"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from annotator.cli import app
+from annotator.cli import app, gpu
 from pipeline import hub, requirements, terms
 from pipeline.adapters import SHIPPED
 from pipeline.hub_models import MODELS, HubModel
@@ -147,3 +147,27 @@ def test_shipped_recipes_have_every_section(name: str) -> None:
     assert shipped.name == name
     assert shipped.stage("camera")["adapter"]
     assert {"weight_mask", "device"} <= set(shipped.stage("optimise"))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "wants 8 GB (its largest model is tiny-paint, 1 GB); there is no GPU"),
+        ([gpu.Gpu("cuda:0", "A card", 24.0, "bfloat16")], "fits"),
+        ([gpu.Gpu("cuda:0", "A card", 4.0, "float16")], "the GPU has 4 GB: set vram_gb = 4 in its [placement]"),
+        ([gpu.Gpu("mps", "Apple GPU", None, "float16")], "fits"),
+    ],
+)
+def test_doctor_says_whether_a_recipe_fits_the_gpu(tmp_path: Path, found: list[gpu.Gpu], said: str) -> None:
+    mine = recipe(tmp_path, f"[placement]\nvram_gb = 8\n{PAINT}")
+    told = list(gpu.recipe_findings(mine, found))
+    assert said in told[0][2]
+    assert [line for _, _, line in told[1:]] == requirements.missing(mine)
+
+
+def test_doctor_gpu_says_what_is_here() -> None:
+    told = json.loads(runner.invoke(app, ["doctor", "--gpu", "--json"]).stdout)
+    checks = {entry["check"]: entry for entry in told}
+    assert {"torch", "rasteriser", "recipe large", "recipe easyhoi-paper"} <= set(checks)
+    assert bool(gpu.gpus()) != ("GPU" in checks)
+    assert all(entry["state"] in ("ok", "note") for entry in told)
