@@ -64,7 +64,7 @@ def _drawn(pose: HandPose, camera: Camera, model: str) -> np.ndarray:
     joints = load_hand(pose.side, model).posed(pose)[1]
     if joints[:, 2].min() <= 0:
         raise PipelineError("the given hand lies behind the camera")
-    return project(joints, camera.K)
+    return np.asarray(project(joints, camera.K))
 
 
 def _own(path: Path) -> list[HandPose] | None:

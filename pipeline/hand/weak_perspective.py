@@ -100,8 +100,8 @@ def to_photo(hand: CropHand, model: HandModel, camera: Camera) -> HandPose:
     Raises PipelineError when it is not finite or lies behind the camera.
     """
     pose = crop_pose(hand)
-    numbers = [pose.global_orient, pose.hand_pose, pose.betas, hand.pred_cam, hand.centre, [hand.size]]
-    if not all(np.isfinite(part).all() for part in numbers) or hand.pred_cam[0] <= 0 or hand.size <= 0:
+    numbers = np.concatenate([pose.global_orient, pose.hand_pose, pose.betas, hand.pred_cam, hand.centre])
+    if not np.isfinite(numbers).all() or not np.isfinite(hand.size) or hand.pred_cam[0] <= 0 or hand.size <= 0:
         raise PipelineError("the predicted hand is not finite, or lies behind the camera")
     joints = model.posed(pose)[1]
     orient = crop_turn(hand, camera) * Rotation.from_rotvec(pose.global_orient)
