@@ -106,7 +106,7 @@ WEIGHTS: dict[str, Weight] = {
             description="ISNet foreground segmentation; stored with a free input size",
             suffix=".onnx",
             optional="object masks come from GrabCut instead",
-            adapters=("landmark",),
+            adapters=("landmark", "sam", "sam2"),
         ),
     )
 }

@@ -38,20 +38,21 @@ def window_around(masks: Masks) -> Window:
     ys, xs = np.nonzero(masks.object)
     extent = max(np.ptp(ys), np.ptp(xs)) + 1
     seam = max(1.0, SEAM * float(extent))
-    rows, columns = (
-        _span(((masks.object.any(axis), AROUND * extent), (masks.hand.any(axis), 2 * seam))) for axis in (1, 0)
-    )
+    margins = ((masks.object, AROUND * float(extent)), (masks.hand, 2 * seam))
+    rows, columns = _span(margins, across=1), _span(margins, across=0)
     limbs = (masks.hand | masks.arm)[rows, columns]
     asked = dilate(limbs, seam)
     return Window(rows, columns, limbs, asked, asked & ~masks.object[rows, columns], seam)
 
 
-def _span(things: Sequence[tuple[Mask, float]]) -> slice:
-    """What holds each of some masks (N,) of rows or columns, and so many pixels around it."""
-    ends = [(there[0] - m, there[-1] + m + 1) for mask, m in things if len(there := np.flatnonzero(mask))]
-    return slice(
-        max(0, round(min(low for low, _ in ends))), min(len(things[0][0]), round(max(high for _, high in ends)))
-    )
+def _span(things: Sequence[tuple[Mask, float]], across: int) -> slice:
+    """The rows (across = 1) or columns (0) that hold each of some masks (H, W) and so many pixels around it."""
+    low, high, end = np.inf, 0.0, things[0][0].shape[1 - across]
+    for mask, margin in things:
+        there = np.flatnonzero(mask.any(across))
+        if len(there):
+            low, high = min(low, there[0] - margin), max(high, there[-1] + margin + 1)
+    return slice(max(0, round(low)), min(end, round(high)))
 
 
 def enlarged(image: U8, least: int) -> U8:
