@@ -8,7 +8,6 @@ hand      mean joint error, root-aligned
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +27,6 @@ from pipeline.types import F64, ObjectPose
 
 # What a case without an answer scores; figures that have no worst value are left out of the means and counted.
 FAILED = dict.fromkeys(("f5", "f10", "f5_unaligned", "f10_unaligned", "held"), 0.0)
-SHAPE = ("f5", "f10", "cd_cm2", "f5_unaligned", "f10_unaligned", "cd_cm2_unaligned")
-CONTACT = ("intersection_cm3", "intersection_voxel_cm3", "displacement_cm", "displacement_1000_cm", "held")
 
 
 IN_PLACE = ObjectPose(np.eye(3), np.zeros(3), 1.0)
@@ -71,11 +68,10 @@ def shape_figures(case: Case, pair: Pair) -> dict[str, float]:
 
 
 def contact_figures(case: Case, pair: Pair, long_simulation: bool) -> dict[str, float]:
-    """Of hand and object together; nan where a mesh cannot be closed, nothing without both."""
+    """Of hand and object together; what can be had where a mesh cannot be closed, nothing without both."""
     if pair.hand is None or pair.object is None or not len(pair.object.faces):
         return {}
-    names = [name for name in CONTACT if long_simulation or name not in ("displacement_1000_cm", "held")]
-    out = dict.fromkeys(names, math.nan)
+    out: dict[str, float] = {}
     try:
         hand = make_watertight(pair.hand.vertices, pair.hand.faces)
         own, faces = make_watertight(pair.object.vertices, pair.object.faces)

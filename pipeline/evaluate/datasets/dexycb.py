@@ -21,7 +21,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate.datasets.case import BadDataset, Case, NotHeld, agreeing, checked, mano_hand, skin_of
-from pipeline.evaluate.datasets.files import folder, npz_file, numbers, present, rigid, solid, value, yaml_file
+from pipeline.evaluate.datasets.files import (
+    folder,
+    json_file,
+    npz_file,
+    numbers,
+    present,
+    rigid,
+    solid,
+    value,
+    yaml_file,
+)
 from pipeline.hand_model import load_hand
 from pipeline.hand_model.mano_file import mano_path
 from pipeline.types import F64, Camera, HandPose, ObjectPose, Side
@@ -106,8 +116,6 @@ def _class(root: Path, number: int) -> str:
     """The toolkit's name of an object; a folder that comes with its own classes (as our exports do) names them."""
     own = root / "dataset.json"
     if own.is_file():
-        from pipeline.evaluate.datasets.files import json_file
-
         return str(value(value(json_file(own), "ycb_classes", own), str(number), own))
     if not 1 <= number <= len(CLASSES):
         raise BadDataset(f"{root}: object number {number} is none of DexYCB's 1 .. {len(CLASSES)}")

@@ -30,6 +30,7 @@ from pipeline.evaluate.datasets.files import (
     rigid,
     solid,
 )
+from pipeline.evaluate.grasps import load_mesh
 from pipeline.types import Camera, ObjectPose
 
 LAYOUT = "image/anno/, image/obj/ and image/stream_release_v2/"
@@ -88,7 +89,9 @@ def load(root: Path, name: str) -> Case:
 
 @lru_cache(maxsize=64)
 def _object(models: Path, name: str) -> Surface:
-    file = models / f"{name}.obj"
-    mesh = solid(file if file.is_file() else present(models / f"{name}.ply"))
-    middle = (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
+    obj = models / f"{name}.obj"
+    file = obj if obj.is_file() else models / f"{name}.ply"
+    mesh = solid(file)
+    written = load_mesh(file).vertices  # closing a mesh may move its box a little
+    middle = (written.min(0) + written.max(0)) / 2
     return Surface(np.asarray(mesh.vertices - middle), mesh.faces)
