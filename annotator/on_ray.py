@@ -42,16 +42,17 @@ def preannotate(
     except ImportError as error:
         raise BadRequest(f"--engine ray needs Ray ({error}): pip install 'hoi-annotate[ray]'") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     result = Annotated()
     with workspace.claimed("preannotate --engine ray"):
-        _check_reachable(workspace, {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        _check_reachable(workspace, {node["NodeManagerHostname"] for node in nodes if node["Alive"]})
         photos = take_over(workspace, wanted(retry=retry, redo=redo), limit)
         if not photos:
             return result
         progress.begin(len(photos))
-        total = ray.cluster_resources()
+        total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = 1 if total.get("GPU") else 0
         most = max(1, int(total["GPU"] if gpus else total.get("CPU", 1)))
         shared = {"database_url": workspace.database_url, "store_url": workspace.store_url}

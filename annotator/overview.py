@@ -40,8 +40,8 @@ def work(workspace: Workspace) -> dict[str, Any]:
     """
     with workspace.database.read() as session:
         live = Workers(session).live(workspace.settings.worker_timeout)
-        begun = {worker.name: [] for worker, _ in live}
-        stuck = []
+        begun: dict[str | None, list[str]] = {worker.name: [] for worker, _ in live}
+        stuck: list[str] = []
         for chunk in Chunks(session).running():
             doing = f"chunk {chunk.id} of {chunk.photos} photos"
             begun[chunk.worker].append(doing) if chunk.worker in begun else stuck.append(f"{doing}, {chunk.worker}")

@@ -29,7 +29,7 @@ from annotator.cli.options import (
 from annotator.cli.workspace import given_hands, pair_statuses
 
 if TYPE_CHECKING:
-    from annotator.service import Annotated as Done
+    from annotator.annotating import Annotated as Done
     from annotator.workspace import Workspace
 
 T = TypeVar("T")

@@ -4,10 +4,11 @@ the next one, need not wait longer; what is not done by then is queued again."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from annotator import work
 from annotator.annotating import Annotated, annotate, begun, said, wanted
@@ -90,23 +91,23 @@ class BulkJobs:
             self._annotate(photo, recipe, trigger)
         with database.write() as session:
             if not Chunks(session).end(chunk_id):
-                left = [photo.id for photo in Photos(session).waiting(chunk_id)]
-                self._queue.add_chunk(session, recipe, trigger, left)
+                if left := [photo.id for photo in Photos(session).waiting(chunk_id)]:
+                    self._queue.add_chunk(session, recipe, trigger, left)
                 Chunks(session).end(chunk_id)
 
     def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
-        def run(tasks: Iterator[work.Task]) -> Iterator[work.Outcome]:
+        def run(tasks: Iterable[work.Task]) -> Iterator[work.Outcome]:
             return map(self._perform, tasks)
 
-        photos = self._workspace.database
+        database = self._workspace.database
         try:
             annotate(self._workspace, begun(self._workspace, recipe, [photo]), run, trigger, Annotated(), Silent())
         except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-            with photos.write() as session:
+            with database.write() as session:
                 Photos(session).forgive(photo.id, photo.chunk_id)
             raise
         except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
-            with photos.write() as session:
+            with database.write() as session:
                 Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
 
 
@@ -114,24 +115,32 @@ def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> 
     """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like."""
     result = Annotated()
     with workspace.database.read() as session:
-        newest = Revisions(session).newest_id()
-        open_chunks = set(Chunks(session).unfinished())
-        told = {photo.id for photo in Photos(session).settled(sorted(open_chunks))}
-        total = Photos(session).queued()
+        newest, total = Revisions(session).newest_id(), Photos(session).queued()
+        known = set(Chunks(session).unfinished())
+        told = {photo.id for photo in Photos(session).settled(sorted(known & _running(session)))}
+    last = max(known, default=0)
     progress.begin(total)
-    while open_chunks:
+    while known:
         looked = time.monotonic()
         with workspace.database.read() as session:
-            now = set(Chunks(session).unfinished())
-            for photo in Photos(session).settled(sorted(open_chunks | now)):
+            known |= set(Chunks(session).after(last))
+            last = max(known)
+            open_chunks = set(Chunks(session).unfinished())
+            over = known - open_chunks
+            for photo in Photos(session).settled(sorted(over | _running(session))):
                 if photo.id not in told:
-                    told.add(photo.id)
                     _tell(photo, newest, result, progress)
-            waits = Photos(session).queued()
-        open_chunks = now if waits else set()
-        if open_chunks:
+                told.add(photo.id)
+                if photo.chunk_id in over:  # is not asked for again
+                    told.discard(photo.id)
+            known = open_chunks if Photos(session).queued() else set()
+        if known:
             time.sleep(max(every_s, 5 * (time.monotonic() - looked)))  # a long queue is not looked at all the time
     return result
+
+
+def _running(session: Session) -> set[int]:
+    return {chunk.id for chunk in Chunks(session).running()}
 
 
 def _tell(photo: Photo, newest: int, result: Annotated, progress: Progress) -> None:

@@ -53,6 +53,10 @@ class Chunks:
     def unfinished(self) -> Sequence[int]:
         return self._session.scalars(select(Chunk.id).where(Chunk.state.in_(_UNFINISHED)).order_by(Chunk.id)).all()
 
+    def after(self, chunk_id: int) -> Sequence[int]:
+        """Those made later, in whatever state."""
+        return self._session.scalars(select(Chunk.id).where(Chunk.id > chunk_id).order_by(Chunk.id)).all()
+
     def running(self) -> Sequence[Chunk]:
         return self._session.scalars(select(Chunk).where(Chunk.state == "running").order_by(Chunk.id)).all()
 

@@ -78,8 +78,12 @@ class Photos:
 
     def settled(self, chunks: Sequence[int]) -> Sequence[Photo]:
         """What is done of some chunks, or has failed."""
-        query = select(Photo).where(Photo.chunk_id.in_(chunks), Photo.status != "pending").order_by(Photo.id)
-        return self._session.scalars(query).all()
+        found: list[Photo] = []
+        for start in range(0, len(chunks), _AT_ONCE):
+            few = chunks[start : start + _AT_ONCE]
+            query = select(Photo).where(Photo.chunk_id.in_(few), Photo.status != "pending").order_by(Photo.id)
+            found += self._session.scalars(query).all()
+        return found
 
     def queued(self) -> int:
         """How many wait in a queue."""

@@ -21,7 +21,8 @@ class Workers:
         """The clock all workers share: that of the database server, or of the machine where it is a file."""
         if self._session.get_bind().dialect.name == "sqlite":
             return datetime.now(UTC)
-        return self._session.execute(select(func.clock_timestamp())).scalar_one()
+        now: datetime = self._session.execute(select(func.clock_timestamp())).scalar_one()
+        return now
 
     def beat(self, name: str, host: str, pid: int) -> None:
         """The worker lives, and says so."""

@@ -17,7 +17,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from annotator import service
-from annotator.jobs import JobQueue, JobWorker
+from annotator.jobs import JobQueue, JobWorker, bulk
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
@@ -200,6 +200,27 @@ def test_help_gives_a_photo_its_first_revision(
         assert newest.metrics["object_iou"] == pytest.approx(30 / 96)
         assert found.photo.status == "done"
     assert not service.submit_help(workspace, queue, lost.sha256, Change(box=[1, 2, 40, 60]))
+
+
+def test_photos_in_chunks_are_told_of_once_each(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, photo: PhotoMaker
+) -> None:
+    names = ["a.png", "b.png", "nohand.png", "c.png", "d.png"]
+    service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 5
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 0  # they are queued
+    worker.start()
+    done = bulk.watch(workspace, Silent(), every_s=0.01)
+    assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
+    assert len(set(done.published)) == len(done.published) == 4
+    assert bulk.watch(workspace, Silent()).photos == 0
+
+
+def test_a_local_run_takes_over_what_is_queued(workspace: Workspace, queue: JobQueue, photo: PhotoMaker) -> None:
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"))
+    assert service.preannotate(workspace, Recipe.load("cpu"), progress=Silent()).photos == 1
+    assert bulk.watch(workspace, Silent()).photos == 0
 
 
 WORKER = """
