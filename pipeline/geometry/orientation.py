@@ -54,6 +54,13 @@ def is_watertight(vertices: ArrayLike, faces: ArrayLike) -> bool:
     return bool((count == 2).all())
 
 
+def is_balanced(faces: I64) -> bool:
+    """Whether every side (of welded faces) is walked as often forth as back: the faces are coherent and without a
+    border; where more than two share an edge the solid is pinched."""
+    walked = sides(faces)
+    return bool(np.array_equal(np.sort(edge_keys(walked)), np.sort(edge_keys(walked[:, ::-1]))))
+
+
 def signed_volume(vertices: F64, faces: I64) -> float:
     """Cubic units; positive when faces are counter-clockwise seen from outside. Exact for closed meshes only."""
     a, b, c = (vertices[faces[:, i]] - vertices[faces[:, 0]].mean(0) for i in range(3))
@@ -63,8 +70,9 @@ def signed_volume(vertices: F64, faces: I64) -> float:
 def orient_outward(vertices: ArrayLike, faces: ArrayLike) -> I64:
     """(F, 3) the same faces in the same order, some turned so that all are counter-clockwise from outside.
 
-    A coherent mesh is turned as a whole (inner shells stay cavities); otherwise each connected patch is made
-    coherent, then turned outward. Raises BadMesh for an empty mesh or one that is not finite.
+    A coherent mesh (no side is walked twice the same way, or each as often back) is turned as a whole, inner shells
+    stay cavities; otherwise each connected patch is made coherent, then turned outward. Raises BadMesh for an empty
+    mesh or one that is not finite.
     """
     vertices, faces = checked(vertices, faces)
     welded = first_at_place(vertices)[faces]
@@ -78,7 +86,7 @@ def _to_turn(vertices: F64, faces: I64) -> np.ndarray:
     """(F,) bool: which faces have to be reversed."""
     if not len(faces):
         return np.zeros(0, dtype=bool)
-    if len(np.unique(edge_keys(sides(faces)))) == 3 * len(faces):  # no side is walked twice the same way: coherent
+    if len(np.unique(edge_keys(sides(faces)))) == 3 * len(faces) or is_balanced(faces):
         return np.full(len(faces), signed_volume(vertices, faces) < 0)
     coherent, patch = igl.bfs_orient(faces)
     turned = (coherent != faces).any(1)

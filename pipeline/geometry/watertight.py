@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import igl
 import manifold3d
+import meshoptimizer
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import binary_dilation
@@ -14,6 +15,7 @@ from pipeline.geometry.orientation import (
     Interior,
     checked,
     edge_keys,
+    is_balanced,
     is_watertight,
     orient_outward,
     sides,
@@ -139,3 +141,22 @@ def simplify(vertices: ArrayLike, faces: ArrayLike, max_faces: int) -> tuple[F64
     places, welded = weld(vertices, faces)
     coarse, triangles, _, _ = igl.qslim(np.asfortranarray(places), np.asfortranarray(welded, dtype=np.int32), max_faces)
     return np.ascontiguousarray(coarse), np.ascontiguousarray(triangles)
+
+
+def coarsen(vertices: ArrayLike, faces: ArrayLike, max_faces: int) -> tuple[F64, I64]:
+    """As `simplify`, some ten times as fast, but in places four faces may share an edge: the solid is pinched there.
+
+    Every side is still walked as often forth as back, so winding numbers and outlines are exact. The input has to be
+    coherent as well as watertight. Raises BadMesh when it is not.
+    """
+    vertices, faces = checked(vertices, faces)
+    if len(faces) <= max_faces:
+        return vertices, faces
+    places, welded = weld(vertices, faces)
+    if not is_balanced(welded):
+        raise BadMesh("only a watertight mesh can be simplified: make it watertight first")
+    kept = np.empty(welded.size, dtype=np.uint32)
+    corners, at = welded.astype(np.uint32).ravel(), np.ascontiguousarray(places, dtype=np.float32)
+    count = meshoptimizer.simplify(kept, corners, at, target_index_count=3 * max_faces, target_error=1.0)
+    used, triangles = np.unique(kept[:count], return_inverse=True)
+    return places[used], triangles.reshape(-1, 3).astype(np.int64)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.geometry.watertight import simplify
+from pipeline.geometry.watertight import coarsen
 from pipeline.types import ObjectMesh
 
 
@@ -17,5 +17,5 @@ def coarse_mesh(item: ObjectMesh, max_faces: int) -> ObjectMesh:
     """
     if not max_faces or len(item.mesh.faces) <= max_faces:
         return item
-    vertices, faces = simplify(item.mesh.vertices, item.mesh.faces, max_faces)
+    vertices, faces = coarsen(item.mesh.vertices, item.mesh.faces, max_faces)
     return replace(item, mesh=replace(item.mesh, vertices=vertices, faces=faces, uv=np.zeros((len(vertices), 2))))

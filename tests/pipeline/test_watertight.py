@@ -5,9 +5,16 @@ import pytest
 import trimesh
 
 from pipeline.errors import BadMesh
-from pipeline.geometry.orientation import signed_volume, weld
+from pipeline.geometry.orientation import is_balanced, signed_volume, weld
 from pipeline.geometry.sdf import SignedDistance
-from pipeline.geometry.watertight import is_watertight, make_watertight, orient_outward, simplify, to_manifold
+from pipeline.geometry.watertight import (
+    coarsen,
+    is_watertight,
+    make_watertight,
+    orient_outward,
+    simplify,
+    to_manifold,
+)
 
 
 def capsule():
@@ -131,6 +138,38 @@ def test_simplify_leaves_small_meshes_and_refuses_open_ones():
     assert simplify(vertices, faces, len(faces))[1] is faces
     with pytest.raises(BadMesh, match="watertight"):
         simplify(vertices, faces[1:], 100)
+
+
+def test_coarsen_keeps_thin_shapes_without_a_border_and_their_inside():
+    plate = trimesh.creation.box([0.2, 0.02, 0.002])
+    for _ in range(5):
+        plate = plate.subdivide()
+    wavy = plate.vertices + np.sin(plate.vertices[:, :1] * 60) * [0, 0, 0.01]
+    vertices, faces = coarsen(wavy, plate.faces, 600)
+    assert len(faces) <= 600
+    assert is_balanced(faces)
+    assert signed_volume(vertices, faces) == pytest.approx(signed_volume(wavy, np.array(plate.faces)), rel=0.02)
+    points = wavy + np.random.default_rng(0).normal(scale=0.01, size=wavy.shape)
+    exact, coarse = (SignedDistance(v, f).query(points)[0] for v, f in ((wavy, plate.faces), (vertices, faces)))
+    assert np.abs(exact - coarse).max() < 0.001
+
+
+def test_a_pinched_solid_keeps_its_inside():
+    """Two cubes that share an edge: four faces meet there, every side is walked back as often as forth."""
+    cube = trimesh.creation.box([1, 1, 1])
+    both = trimesh.util.concatenate([cube, cube.copy().apply_translation([1, 1, 0])])
+    vertices, faces = weld(np.asarray(both.vertices), np.asarray(both.faces))
+    assert is_balanced(faces)
+    assert not is_watertight(vertices, faces)
+    inside = SignedDistance(vertices, faces[:, ::-1]).query([[0, 0, 0], [1, 1, 0], [1, 0, 0]])[0] < 0
+    assert inside.tolist() == [True, True, False]
+
+
+def test_coarsen_leaves_small_meshes_and_refuses_open_ones():
+    vertices, faces = capsule()
+    assert coarsen(vertices, faces, len(faces))[1] is faces
+    with pytest.raises(BadMesh, match="watertight"):
+        coarsen(vertices, faces[1:], 100)
 
 
 def test_to_manifold_refuses_what_is_not_a_solid():
