@@ -117,7 +117,7 @@ def test_weights_that_know_no_hands_and_missing_ones_are_one_line(
     with pytest.raises(PipelineError, match=r"know 17 keypoints; it takes 133 \(whole body\) or 21 \(hand\)"):
         VitposeDetector({}).detect(PHOTO, HandHints())
     monkeypatch.setenv("HOI_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(MissingWeights, match="models pull"):
+    with pytest.raises(MissingWeights, match="hoi-annotate models adopt vitpose"):
         VitposeDetector({}).detect(PHOTO, HandHints())
 
 
