@@ -21,6 +21,7 @@ from annotator.workspace import Workspace
 from db.errors import DatabaseBusy, RevisionConflict
 from db.models import Photo, PhotoStatus
 from db.repositories import Photos
+from pipeline import requirements
 from pipeline.recipe import Recipe
 
 _MOST_MOVES = 5  # of a pair under our hands
@@ -43,6 +44,15 @@ class Annotated:
 def wanted(*, retry: bool, redo: bool) -> tuple[PhotoStatus, ...]:
     """States of the photos to take: `retry` also takes those that failed, `redo` all."""
     return _TAKEN[: 3 if redo else 2 if retry else 1]
+
+
+def costs(
+    workspace: Workspace, recipe: Recipe, *, limit: int | None = None, retry: bool = False, redo: bool = False
+) -> list[str]:
+    """What paid services will ask for the photos such a run takes, if each shows one object."""
+    with workspace.database.read() as session:
+        photos = len(Photos(session).readable(wanted(retry=retry, redo=redo), limit))
+    return requirements.costs(recipe, photos) if photos else []
 
 
 def take_over(workspace: Workspace, statuses: Sequence[PhotoStatus], limit: int | None) -> Sequence[Photo]:

@@ -17,6 +17,8 @@ from pipeline.hand_model.mano_file import SIDES
 from pipeline.hand_model.model import OPEN_HAND, hand_path
 from pipeline.recipe import ADAPTER_STAGES, Recipe
 
+PAID = ("tripo3d",)  # adapters whose `cost` is told before a batch
+
 _ready: set[str] = set()  # digests of recipes
 
 
@@ -65,6 +67,13 @@ def adapters(recipe: Recipe) -> list[Any]:
     """The recipe's adapters in the order of the stages. Raises UnknownAdapter."""
     chosen = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
     return [load_adapter(stage, settings["adapter"], settings) for stage, settings in chosen]
+
+
+def costs(recipe: Recipe, objects: int) -> list[str]:
+    """What the recipe's paid services ask for so many objects, one line each. Raises PipelineError."""
+    used = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
+    paid = [(stage, settings) for stage, settings in used if settings["adapter"] in PAID]
+    return [load_adapter(stage, settings["adapter"], settings).cost(objects) for stage, settings in paid]
 
 
 def hand_model(recipe: Recipe) -> str:

@@ -87,6 +87,7 @@ def preannotate(
     from annotator.workspace import Workspace
 
     opened = Workspace.find(workspace, recipe=recipe, jobs=jobs, log="json" if log_json else None)
+    _tell_costs(opened, limit=limit, retry=retry, redo=redo)
     how = _ENGINES[engine]
     done = how(opened, limit=limit, retry=retry, redo=redo)
     digest, revisions = overview.digest(opened)
@@ -124,6 +125,7 @@ def run(
     opened = Workspace.create(folder, recipe=recipe, jobs=jobs)
     with output.Bar("ingest", quiet=True) as bar:
         taken = ingest(opened, photos, hands=hands, licence=licence, source=source, subject=subject, progress=bar)
+    _tell_costs(opened)
     done = _preannotate(opened)
     written = _write_report_if_changed(opened)
     digest, revisions = overview.digest(opened)
@@ -187,6 +189,14 @@ def _demo_photos() -> Path:
 
     here = Path(annotator.__file__).parent
     return next(folder for folder in (here / "_demo", here.parent / "demo") if folder.is_dir())
+
+
+def _tell_costs(workspace: Workspace, **options: Any) -> None:
+    from annotator import annotating
+    from pipeline.recipe import Recipe
+
+    for line in annotating.costs(workspace, Recipe.load(workspace.settings.recipe), **options):
+        output.say(line)
 
 
 def _preannotate(workspace: Workspace, **options: Any) -> Done:

@@ -79,6 +79,21 @@ def test_the_whole_way(tmp_path: Path, photo: PhotoMaker, inside: Path) -> None:
     assert [entry["pair"] for entry in hoi_json("list", "--status", "accepted")] == [first["pair"]]
 
 
+def test_what_a_paid_service_asks_is_said_before_a_batch(
+    tmp_path: Path, photo: PhotoMaker, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.reconstruct.tripo3d import Tripo3DReconstructor
+
+    monkeypatch.setattr(Tripo3DReconstructor, "cost", lambda self, objects: f"tripo3d: {objects} objects, 60 credits")
+    (inside / "paid.toml").write_text('base = "cpu"\n[reconstruct]\nadapter = "tripo3d"\n')
+    photo("a.png", 1)
+    photo("b.png", 2)
+    hoi("ingest", tmp_path / "photos")
+    said = hoi("preannotate", "--recipe", "paid.toml").stderr
+    assert said.startswith("tripo3d: 2 objects, 60 credits\n")
+    assert "tripo3d" not in hoi("preannotate", "--recipe", "paid.toml").stderr  # nothing waits, nothing is asked
+
+
 def test_tables_are_for_people(photo: PhotoMaker, inside: Path) -> None:
     hoi("ingest", photo("mug — 杯 1.png"))
     hoi("preannotate")

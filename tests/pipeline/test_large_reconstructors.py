@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -260,8 +259,6 @@ def test_every_worker_declares_what_its_adapter_expects(script: str) -> None:
     hello = json.loads(described.stdout)
     named = {name: target for stage in SHIPPED.values() for name, target in stage.items()}
     module, _, attribute = named[hello["hello"]].partition(":")
-    if find_spec("pipeline.segment.sort_out") is None and hello["hello"] == "lisa":
-        pytest.skip("the other large segmenters are not merged yet")
     foreign = getattr(__import__(module, fromlist=[attribute]), attribute).foreign
     assert (foreign.name, foreign.script) == (hello["hello"], script)
     assert dict(foreign.conventions) == hello["conventions"]

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from foreign_model import asked, with_model
 
+from pipeline.segment import lisa
 from pipeline.types import F64, HandDetection, Mask, Masks, Photo
-
-lisa = pytest.importorskip("pipeline.segment.lisa", reason="the other large segmenters are not merged yet")
 
 SIZE = (400, 600)
 FINGERS = np.array([(-60, -20), (-75, -50), (-85, -80), (-90, -100)]), (25, -95), (5, -105), (-15, -100), (-35, -85)
