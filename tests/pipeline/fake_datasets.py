@@ -252,7 +252,7 @@ def arctic(root: Path, side: Side = "right", processed: bool = False) -> str:
     template = root / "meta" / "object_vtemplates" / "box"
     whole = trimesh.util.concatenate([t.mesh, top])
     write_mesh(template / "mesh.obj", whole, 1000)
-    (template / "parts.json").write_text(json.dumps([0] * len(t.mesh.vertices) + [1] * len(top.vertices)))
+    (template / "parts.json").write_text(json.dumps([1] * len(t.mesh.vertices) + [0] * len(top.vertices)))
     if processed:
         joints = np.zeros((2, 10, 21, 3), np.float32)
         joints[frame, view] = t.joints[TO_MANO_ORDER]

@@ -2,7 +2,7 @@
 distorted and left out).
 
 ROOT/meta/misc.json   per subject: ioi_offset, world2cam (8, 4, 4) metres, intris_mat (8, 3, 3), image_size (9, 2)
-ROOT/meta/object_vtemplates/<object>/mesh.obj, parts.json     MILLIMETRES; per vertex 1 top, 0 bottom
+ROOT/meta/object_vtemplates/<object>/mesh.obj, parts.json     MILLIMETRES; per vertex 0 top, 1 bottom
 ROOT/raw_seqs/<subject>/<sequence>.mano.npy      {right, left}: {rot (F, 3), pose (F, 45), trans (F, 3), shape (10,)}
 ROOT/raw_seqs/<subject>/<sequence>.object.npy    (F, 7): radians of the lid, 3 axis-angle, 3 translation in MILLIMETRES
 ROOT/processed_seqs/<subject>/<sequence>.npy     by ARCTIC's own scripts: cam_coord: joints.<side> (F, views, 21, 3)

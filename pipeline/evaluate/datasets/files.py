@@ -158,14 +158,14 @@ def solid_of(vertices: F64, faces: I64, path: Path) -> Surface:
 
 @lru_cache(maxsize=16)
 def solid_parts(path: Path, part_file: Path, parts: tuple[int, ...]) -> tuple[tuple[Surface, bool], ...]:
-    """A mesh file's two parts, each closed by itself, and whether it is the moving one (1 in `parts`, per vertex).
+    """A mesh file's two parts, each closed by itself, and whether it is the moving one (0 in `parts`, per vertex).
 
     Faces between the parts belong to neither. Raises BadDataset.
     """
     mesh = load_mesh(present(path))
     if len(parts) != len(mesh.vertices):
         raise BadDataset(f"{part_file}: has {len(parts)} entries for {len(mesh.vertices)} vertices of {path.name}")
-    moving = np.array(parts, dtype=bool)
+    moving = ~np.array(parts, dtype=bool)
     pieces = []
     for which in (True, False):
         faces = mesh.faces[(moving[mesh.faces] == which).all(1)]
