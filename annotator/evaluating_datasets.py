@@ -3,8 +3,9 @@
 RESULTS/<dataset>/sample-<key>.json                      which cases a root, a number and a seed mean
 RESULTS/<dataset>/<system>-<key>/<case>.json, .npz       figures, and the meshes for the page
 
-The key is a digest of what decides the figures: root, recipe, mode and protocol; another system's files are noted in
-each case's own record.
+The key is a digest of what decides the figures: root, the hand models that are here, protocol, and of a recipe its
+settings, mode, and the versions of the pipeline and its adapters. Another system's files are noted in each case's own
+record. The data set itself is taken to stay as it is.
 """
 
 from __future__ import annotations
@@ -15,21 +16,26 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotator.cache import DiskCache
+from exports.hands import files_digest
+from pipeline.errors import HoiError
 from pipeline.evaluate.benchmark import Mode
 from pipeline.evaluate.datasets import BadDataset, Case, reader
 from pipeline.evaluate.datasets.case import Surface
 from pipeline.evaluate.pair import Pair
 from pipeline.evaluate.predictions import Predictions
 from pipeline.evaluate.protocol import ANSWERED, LOSSES, PROTOCOL_VERSION, Measured, run_case, run_pair
-from pipeline.evaluate.sample import Sample, draw, listed
+from pipeline.evaluate.sample import Sample, draw, listed, usable
 from pipeline.recipe import Recipe
+from pipeline.requirements import adapters
 from pipeline.run import PIPELINE_VERSION
 
 
@@ -45,16 +51,16 @@ class Job:
     losses: bool = False  # also the loss ablation
     cache: Path | None = None
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Where this system's figures are kept."""
+        """Where this system's figures are kept. Raises UnknownAdapter, or what an adapter says of its settings."""
         if isinstance(self.system, Recipe):
-            decides = [self.system.digest, PIPELINE_VERSION, PROTOCOL_VERSION, self.mode]
+            used = [] if self.mode == "oracle-shape" else adapters(self.system)
+            versions = [f"{adapter.name} {adapter.version}" for adapter in used]
+            decides = [self.system.digest, PIPELINE_VERSION, self.mode, *versions]
         else:
-            decides = [str(self.system.folder.resolve()), PROTOCOL_VERSION]
-        return (
-            self.results / self.dataset / f"{file_name(self.system.name)}-{_key([str(self.root.resolve()), *decides])}"
-        )
+            decides = [str(self.system.folder.resolve())]
+        return self.results / self.dataset / f"{file_name(self.system.name)}-{_key(self.root, decides)}"
 
 
 def sample_of(
@@ -67,15 +73,17 @@ def sample_of(
     split: Path | None,
     looked: Callable[[int, int], None],
 ) -> Sample:
-    """The cases to measure; a draw is kept, for it looks at many. Raises BadDataset."""
+    """The cases to measure; they are kept, for finding them looks at many. Raises BadDataset."""
     read = reader(dataset)
-    if split is not None:
-        return listed(read, split)
-    kept = results / dataset / f"sample-{_key([str(root.resolve()), n, seed, held_only, PROTOCOL_VERSION])}.json"
+    given = None if split is None else listed(read, split)
+    decides = [n, seed, held_only] if given is None else [given.rule, *given.names]
+    kept = results / dataset / f"sample-{_key(root, decides)}.json"
     if kept.is_file():
         held = json.loads(kept.read_text())
         return Sample(tuple(held.pop("names")), **held)
-    chosen = draw(read, root, n, seed, held_only, looked)
+    chosen = given or draw(read, root, n, seed, held_only, looked)
+    if given is not None or not held_only:
+        chosen = usable(chosen, read, root)
     if not chosen.names:
         raise BadDataset(f"{root}: none of the {chosen.looked_at} cases looked at is usable; rule: {chosen.rule}")
     _write(kept, json.dumps(asdict(chosen), indent=1).encode())
@@ -96,12 +104,17 @@ def measured_before(job: Job, names: Sequence[str]) -> list[str]:
 
 
 def measure(job: Job, names: Sequence[str], jobs: int) -> Iterator[Measured]:
-    """In the order of the names, whichever worker is faster; what is kept already is read."""
+    """In the order of the names, whichever worker is faster; what is kept already is read. Raises HoiError."""
     if jobs <= 1:
         yield from (_measure(job, name) for name in names)
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_measure, [job] * len(names), names)
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(_measure, [job] * len(names), names)
+    except BrokenProcessPool:
+        raise HoiError(
+            "a worker process was killed, perhaps for want of memory; the same command goes on from here"
+        ) from None
 
 
 def pair_of(job: Job, name: str) -> tuple[Pair | None, Any]:
@@ -132,8 +145,11 @@ def _measure(job: Job, name: str) -> Measured:
         return held
     case = reader(job.dataset).load(job.root, name)
     found = _run(job, case)
-    if found.pair is not None:
-        _write(job.folder / f"{file_name(name)}.npz", lambda file: np.savez_compressed(file, **_arrays(found)))
+    meshes = job.folder / f"{file_name(name)}.npz"
+    if found.pair is None:
+        meshes.unlink(missing_ok=True)  # of an answer that was there before
+    else:
+        _write(meshes, lambda file: np.savez_compressed(file, **_arrays(found)))
     record = {"case": name, "failure": found.failure, "seconds": found.seconds, "figures": found.figures}
     record |= {"hand_residual_mm": found.hand_residual_mm, "decides": _decides(job, name)}
     _write(job.folder / f"{file_name(name)}.json", json.dumps(record, indent=1).encode())
@@ -176,8 +192,9 @@ def _arrays(found: Measured) -> dict[str, Any]:
     return arrays
 
 
-def _key(values: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()[:12]
+def _key(root: Path, decides: Sequence[Any]) -> str:
+    content = [str(root.resolve()), files_digest(), PROTOCOL_VERSION, *decides]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 def _write(path: Path, content: bytes | Callable[[Any], None]) -> None:

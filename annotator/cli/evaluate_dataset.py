@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from annotator.report.side_by_side import Shown
     from annotator.report.table_text import Style
     from pipeline.evaluate.benchmark import Mode
-    from pipeline.evaluate.predictions import Frame, Unit
+    from pipeline.evaluate.predictions import Frame, Predictions, Unit
     from pipeline.evaluate.protocol import Measured
     from pipeline.evaluate.sample import Sample
     from pipeline.evaluate.tables import Table
@@ -54,7 +54,10 @@ def evaluate_dataset(asked: Request) -> None:
     from pipeline.evaluate.predictions import predictions
 
     others = [predictions(text, asked.frame, asked.unit) for text in asked.predictions]
+    _told_apart([*(["ours"] if asked.ours else []), *(other.name for other in others)])
     sample = _sample(asked)
+    for other in others:
+        _answers_some(other, sample.names)
     names = list(sample.names) if asked.shard is None else shard(sample.names, asked.shard)
     losses = 3 in asked.tables
     about = (asked.dataset, asked.root, asked.results)
@@ -83,6 +86,26 @@ def evaluate_dataset(asked: Request) -> None:
         for case in cases:
             if case.failure is not None:
                 output.say(f"failed: {job.system.name}: {case.case}: {case.failure}")
+
+
+def _told_apart(names: Sequence[str]) -> None:
+    """Raises BadDataset when two systems would have one row."""
+    from pipeline.evaluate.datasets import BadDataset
+
+    for name in names:
+        if names.count(name) > 1:
+            raise BadDataset(f"two systems are named '{name}': tell them apart with --predictions NAME=DIR")
+
+
+def _answers_some(other: Predictions, names: Sequence[str]) -> None:
+    """Raises BadDataset for a folder that has no case's: it is another one, or its cases are named otherwise."""
+    from pipeline.evaluate.datasets import BadDataset
+
+    if not any((other.folder / name).is_dir() for name in names):
+        raise BadDataset(
+            f"{other.folder}: has a folder for none of the {len(names)} cases; the first is expected in "
+            f"{other.folder / names[0]}"
+        )
 
 
 def _sample(asked: Request) -> Sample:

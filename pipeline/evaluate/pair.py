@@ -95,14 +95,14 @@ def measure(case: Case, pair: Pair) -> dict[str, float]:
     return shape_figures(case, pair) | contact_figures(case, pair, long_simulation=True)
 
 
-def _points(surface: Surface, seed: int) -> F64:
-    """(POINTS, 3) of a surface; of a cloud its own points, drawn when there are more."""
+def _points(surface: Surface, seed: int, n: int = POINTS) -> F64:
+    """(n, 3) of a surface; of a cloud its own points, drawn when there are more."""
     if len(surface.faces):
-        return sample_surface(surface.vertices, surface.faces, POINTS, seed)
+        return sample_surface(surface.vertices, surface.faces, n, seed)
     points = surface.vertices
     if not len(points) or not np.isfinite(points).all():
-        raise BadMesh("the object has no points, or some that are not finite")
-    return np.asarray(points[np.random.default_rng(seed).permutation(len(points))[:POINTS]])
+        raise BadMesh("a mesh has no points, or some that are not finite")
+    return np.asarray(points[np.random.default_rng(seed).permutation(len(points))[:n]])
 
 
 def _together(case: Case, pair: Pair) -> F64:
@@ -111,6 +111,6 @@ def _together(case: Case, pair: Pair) -> F64:
         return np.asarray(case.joints[0] - pair.joints[0])
     if pair.hand is not None:
         true = true_hand(case)[0]
-        at, found = (sample_surface(hand.vertices, hand.faces, 2000, 0).mean(0) for hand in (true, pair.hand))
+        at, found = (_points(hand, 0, 2000).mean(0) for hand in (true, pair.hand))
         return np.asarray(at - found)
     return np.zeros(3)

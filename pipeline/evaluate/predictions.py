@@ -7,8 +7,8 @@ Frames that systems answer in, and how they come into the photo's camera:
     wrist    the camera's axes, origin at the hand's wrist         moved to the true wrist
     object   the true object's own frame                           by the true object's pose
 
-An object file may be a point cloud (no faces): its shape is measured, not its contact. A folder without a hand is
-measured for its object, one without an object, or no folder at all, is a failure.
+Either file may be a point cloud (no faces): the object's shape is then measured, not its contact. A folder without a
+hand is measured for its object, one without an object, or no folder at all, is a failure.
 """
 
 from __future__ import annotations
@@ -87,10 +87,12 @@ class Predictions:
 def predictions(text: str, frame: Frame, unit: Unit) -> Predictions:
     """From NAME=DIR or DIR, which is then named after its last part. Raises BadDataset."""
     name, equals, folder = text.partition("=")
-    path = Path(folder if equals else text)
+    if not equals or Path(text).is_dir():  # a folder's own name may have the sign
+        name, folder = Path(text).resolve().name, text
+    path = Path(folder)
     if not path.is_dir():
         raise BadDataset(f"{path}: no such folder of predictions (<case>/object.obj, .ply or .glb)")
-    return Predictions(name if equals else path.name, path, frame, unit)
+    return Predictions(name, path, frame, unit)
 
 
 def _read(file: Path | None) -> Surface | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.errors import MissingWeights, PipelineError
+from pipeline.errors import HoiError, MissingWeights, PipelineError
 from pipeline.evaluate.benchmark import (
     NO_VARIANTS,
     STAGES,
@@ -29,7 +29,6 @@ from pipeline.evaluate.datasets import BadDataset, Case
 from pipeline.evaluate.datasets.case import Surface, true_hand
 from pipeline.evaluate.figures import Placement
 from pipeline.evaluate.pair import FAILED, Pair, contact_figures, measure, truth_pair
-from pipeline.evaluate.render_mitsuba import MissingRenderer
 from pipeline.geometry.camera import project
 from pipeline.hand_model import load_hand
 from pipeline.photo import read_photo
@@ -64,16 +63,17 @@ class Measured:
 def run_case(
     case: Case, mode: Mode, recipe: Recipe, losses: Variants = NO_VARIANTS, cache: StageCache | None = None
 ) -> Measured:
-    """The pipeline's figures on one case. Raises what all cases share: BadDataset, MissingWeights, MissingRenderer."""
+    """The pipeline's figures on one case. Raises what concerns all cases: MissingWeights, and every HoiError that is
+    no PipelineError (a library, a key or an environment that is missing, BadDataset)."""
     began = time.perf_counter()
     truth = {"truth": measure(case, truth_pair(case))}
     residual = true_hand(case)[1]
     try:
         placements, K = _answers(case, mode, recipe, losses, cache)
         figures = {name: _figures(case, placed, name == ANSWERED[-1]) for name, placed in placements.items()}
-    except (BadDataset, MissingWeights, MissingRenderer):
-        raise
     except Exception as error:  # one photo of hundreds: its reason is listed, whatever it is
+        if isinstance(error, MissingWeights) or (isinstance(error, HoiError) and not isinstance(error, PipelineError)):
+            raise
         return failed(case, reason(error), truth, [*ANSWERED, *losses], residual)
     seconds = time.perf_counter() - began
     return Measured(case.name, truth | figures, None, residual, seconds, _pair(placements[ANSWERED[-1]]), K)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,20 @@ def listed(reader: Reader, file: Path) -> Sample:
     if not names:
         raise BadDataset(f"{file}: lists no case")
     return Sample(names, f"listed in {file.name}", len(names), len(names), 0)
+
+
+def usable(sample: Sample, reader: Reader, root: Path) -> Sample:
+    """A sample that nothing was asked of, without the frames that show no hand with an object."""
+    names = tuple(name for name in sample.names if _shows_both(reader, root, name))
+    return replace(sample, names=names, not_held=len(sample.names) - len(names))
+
+
+def _shows_both(reader: Reader, root: Path, name: str) -> bool:
+    try:
+        reader.load(root, name)
+    except NotHeld:
+        return False
+    return True
 
 
 def _entries(file: Path) -> list[Any]:

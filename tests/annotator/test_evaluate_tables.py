@@ -135,7 +135,9 @@ def test_other_systems_land_in_the_right_order_and_on_the_page(root: Path, tmp_p
     assert text.count("from the side") == 2 * 2 + 1
     assert "no answer" in text
     (good / "00000-ball" / "object.ply").unlink()
+    assert list((root / "kept").rglob("near-*/00000-ball.npz"))
     again = run(root, *given, "--json")
+    assert not list((root / "kept").rglob("near-*/00000-ball.npz"))  # what a page would show
     assert [row["failures"] for row in json.loads(again.stdout)["tables"][0]["rows"] if row["name"] == "near"] == [1]
 
 
@@ -151,6 +153,54 @@ def test_a_case_that_fails_is_counted_and_listed(root: Path, monkeypatch: pytest
     assert "1 (1 failed)" in result.stdout
     assert "ZeroDivisionError: no depth anywhere" in result.stderr
     assert "| 0.000 [0.000, 0.000] |" in result.stdout
+
+
+def test_what_no_case_can_do_without_ends_the_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.errors import MissingExtra
+    from pipeline.evaluate import protocol
+
+    def lacks(*_: Any) -> None:
+        raise MissingExtra("no library; run: pip install it")
+
+    monkeypatch.setattr(protocol, "oracle_shape", lacks)
+    result = run(root, *QUICK, "--n", "1")
+    assert result.exit_code == 1
+    assert result.stderr.strip().endswith("error: no library; run: pip install it")
+    assert not list((root / "kept").rglob("*-ball.json"))
+
+
+def test_systems_that_cannot_be_told_apart_or_answer_nothing_are_refused(root: Path, tmp_path: Path) -> None:
+    for run_name in ("a", "b"):
+        (tmp_path / run_name / "out").mkdir(parents=True)
+    given = [item for name in ("a", "b") for item in ("--predictions", str(tmp_path / name / "out"))]
+    twice = run(root, "--no-ours", *given)
+    assert twice.exit_code == 1
+    assert "two systems are named 'out'" in twice.stderr
+    empty = run(root, "--no-ours", *given[:2], "--n", "2")
+    assert empty.exit_code == 1
+    assert "has a folder for none of the 2 cases; the first is expected in" in empty.stderr
+
+
+def test_other_hands_or_adapters_measure_anew(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from annotator.evaluating_datasets import Job
+    from pipeline.hand_model.mano_file import mano_path
+    from pipeline.inpaint.silhouette import SilhouetteInpainter
+    from pipeline.recipe import Recipe
+
+    monkeypatch.setenv("HOI_CACHE", str(tmp_path / "cache"))
+    recipe = Recipe.load("cpu")
+
+    def folders() -> list[Path]:
+        return [Job("rendered", root, tmp_path, recipe, mode).folder for mode in ("oracle-shape", "full")]
+
+    shape, full = folders()
+    assert folders() == [shape, full]
+    monkeypatch.setattr(SilhouetteInpainter, "version", "of tomorrow")
+    assert folders()[0] == shape
+    assert folders()[1] != full
+    mano_path("right").parent.mkdir(parents=True)
+    mano_path("right").write_bytes(b"mano")
+    assert folders()[0] != shape
 
 
 @pytest.mark.parametrize(

@@ -303,3 +303,23 @@ def test_rendered_scenes(grasp_folder: Path) -> None:  # noqa: F811
 def test_an_unknown_data_set() -> None:
     with pytest.raises(BadDataset, match="dataset 'grab': not known; use one of arctic, oakink"):
         reader("grab")
+
+
+@pytest.mark.usefixtures("mano")
+def test_a_file_that_is_too_short_is_one_line(tmp_path: Path) -> None:
+    name = fake.arctic(tmp_path / "arctic")
+    file = tmp_path / "arctic/raw_seqs/s05/box_grab_01.mano.npy"
+    hand = np.load(file, allow_pickle=True).item()
+    np.save(file, {side: {**values, "rot": values["rot"][:1]} for side, values in hand.items()})
+    with pytest.raises(BadDataset, match=r"box_grab_01.mano.npy: 'rot' has no entry 1"):
+        reader("arctic").load(tmp_path / "arctic", name)
+    object_file = tmp_path / "arctic/raw_seqs/s05/box_grab_01.object.npy"
+    object_file.write_bytes(b"")
+    with pytest.raises(BadDataset, match=r"box_grab_01.object.npy: not a plain array"):
+        list(reader("arctic").names(tmp_path / "arctic"))
+
+    name = fake.dexycb(tmp_path / "dexycb")
+    meta = next((tmp_path / "dexycb").glob("*/*/meta.yml"))
+    meta.write_text(meta.read_text().replace("ycb_grasp_ind: ", "ycb_grasp_ind: 7"))
+    with pytest.raises(BadDataset, match=r"meta.yml: 'ycb_ids' has no entry 7"):
+        reader("dexycb").load(tmp_path / "dexycb", name)

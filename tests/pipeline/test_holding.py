@@ -12,7 +12,7 @@ from grasp_scene import RADIUS, Scene, grasp
 
 from pipeline.evaluate.datasets.case import Case, NotHeld, Surface
 from pipeline.evaluate.holding import force_closure, is_held
-from pipeline.evaluate.sample import draw, listed
+from pipeline.evaluate.sample import draw, listed, usable
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import ObjectPose
 
@@ -123,3 +123,10 @@ def test_a_published_list_is_taken_as_it_is(name: str, text: str, tmp_path: Path
     found = listed(Grasps(), tmp_path / name)
     assert found.names == ("4", "8")
     assert name in found.rule
+
+
+def test_a_listed_frame_without_a_hand_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("7\n8\n9\n")
+    found = usable(listed(Grasps(), tmp_path / "list.txt"), Grasps(), Path())
+    assert found.names == ("8", "9")
+    assert (found.looked_at, found.not_held) == (3, 1)

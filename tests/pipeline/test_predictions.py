@@ -120,6 +120,29 @@ def test_a_cloud_of_points_is_measured_for_its_shape(case: Case, tmp_path: Path)
     assert "displacement_cm" not in found
 
 
+def test_a_hand_of_points_brings_the_pair_together(case: Case, tmp_path: Path) -> None:
+    write(tmp_path, case)
+    at = tmp_path / case.name
+    assert case.hand is not None
+    skin = trimesh.sample.sample_surface(trimesh.Trimesh(case.hand.vertices, case.hand.faces), 8000, seed=0)[0]
+    (at / "hand.obj").unlink()
+    trimesh.PointCloud(skin + np.array([0.1, 0, 0])).export(at / "hand.ply")
+    found = run_pair(case, Predictions("theirs", tmp_path), "refined")
+    assert found.failure is None
+    assert found.figures["refined"]["f5"] == 1.0
+    assert found.figures["refined"]["f10_unaligned"] < 0.1  # the object is 10 cm from where the hand says
+    assert "intersection_cm3" not in found.figures["refined"]
+
+
+def test_a_folder_is_named_after_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "lr=0.1"
+    run.mkdir()
+    assert predictions(str(run), "camera", "m").name == "lr=0.1"
+    assert predictions(f"best={run}", "camera", "m").name == "best"
+    monkeypatch.chdir(run)
+    assert predictions(".", "camera", "m").name == "lr=0.1"
+
+
 def test_an_object_without_a_hand_is_measured_alone(case: Case, tmp_path: Path) -> None:
     write(tmp_path, case)
     (tmp_path / case.name / "hand.obj").unlink()

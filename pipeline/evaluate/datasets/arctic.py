@@ -26,6 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.evaluate.datasets.case import BadDataset, Case, NotHeld, Surface, checked, mano_hand, skin_of
 from pipeline.evaluate.datasets.files import (
+    item,
     json_file,
     npy_file,
     numbers,
@@ -93,7 +94,7 @@ def load(root: Path, name: str) -> Case:
     rotation, transl = rigid(to_camera, f"'world2cam' of {subject}", file)
     K = numbers(value(misc, "intris_mat", file), (8, 3, 3), f"'intris_mat' of {subject}", file)[view - 1]
     K[:2, 2] += 0.5  # the calibration counts from the middle of the first pixel
-    width, height = (int(n) for n in value(misc, "image_size", file)[view])
+    width, height = (int(n) for n in item(value(misc, "image_size", file), view, "'image_size'", file))
     frame = int(image) - int(value(misc, "ioi_offset", file))
     object_file = data / "raw_seqs" / subject / f"{sequence}.object.npy"
     poses = npy_file(object_file)
@@ -127,12 +128,13 @@ def _hand(
             raise BadDataset(
                 f"{file}: missing; ARCTIC's hands are MANO parameters: add your MANO ({COMMAND}) or make processed_seqs"
             )
-        seen = value(_processed(file), f"joints.{side}", file)
-        return None, numbers(seen[frame, view], (21, 3), f"'joints.{side}'", file)[list(MANO_TO_OPENPOSE)]
+        what = f"'joints.{side}'"
+        seen = item(value(_processed(file), f"joints.{side}", file), (frame, view), what, file)
+        return None, numbers(seen, (21, 3), what, file)[list(MANO_TO_OPENPOSE)]
     file = data / "raw_seqs" / subject / f"{sequence}.mano.npy"
     hand = value(_mano(file), side, file)
     turn, bend, shift = (
-        numbers(value(hand, key, file)[frame], (n,), f"'{key}' of frame {frame}", file)
+        numbers(item(value(hand, key, file), frame, f"'{key}'", file), (n,), f"'{key}' of frame {frame}", file)
         for key, n in (("rot", 3), ("pose", 45), ("trans", 3))
     )
     betas = numbers(np.reshape(value(hand, "shape", file), (-1, 10))[0], (10,), "'shape'", file)

@@ -23,6 +23,7 @@ import numpy as np
 from pipeline.evaluate.datasets.case import BadDataset, Case, NotHeld, agreeing, checked, mano_hand, skin_of
 from pipeline.evaluate.datasets.files import (
     folder,
+    item,
     json_file,
     npz_file,
     numbers,
@@ -79,16 +80,19 @@ def load(root: Path, name: str) -> Case:
     joints = numbers(value(label, "joint_3d", file), (1, 21, 3), "'joint_3d'", file)[0]
     if (joints == -1).all():
         raise NotHeld(f"{file}: shows no hand")
-    side: Side = "left" if value(meta, "mano_sides", meta_file)[0] == "left" else "right"
+    side: Side = (
+        "left" if item(value(meta, "mano_sides", meta_file), 0, "'mano_sides'", meta_file) == "left" else "right"
+    )
     grasped = int(value(meta, "ycb_grasp_ind", meta_file))
-    number = int(value(meta, "ycb_ids", meta_file)[grasped])
+    number = int(item(value(meta, "ycb_ids", meta_file), grasped, "'ycb_ids'", meta_file))
     poses = numbers(value(label, "pose_y", file), (None, 3, 4), "'pose_y'", file)
-    rotation, transl = rigid(poses[grasped], "'pose_y'", file)
+    rotation, transl = rigid(item(poses, grasped, "'pose_y'", file), "'pose_y'", file)
     seg = value(label, "seg", file)
     object_name = _class(root, number)
     hand = None
     if mano_path(side).is_file():
-        hand = _mano(root, value(meta, "mano_calib", meta_file)[0], label, file, side, joints)
+        calib = item(value(meta, "mano_calib", meta_file), 0, "'mano_calib'", meta_file)
+        hand = _mano(root, calib, label, file, side, joints)
     case = Case(
         name=name,
         photo_file=present(root / sequence / serial / f"color_{frame}.jpg"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def npy_file(path: Path) -> NDArray[Any]:
     """A plain array, mapped: only what is looked at is read."""
     try:
         return np.asarray(np.load(present(path), mmap_mode="r", allow_pickle=False))
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise BadDataset(f"{path}: not a plain array ({error})") from error
 
 
@@ -67,7 +68,7 @@ def npz_file(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(present(path), allow_pickle=False) as data:
             return dict(data)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadDataset(f"{path}: not an .npz that can be read") from error
 
 
@@ -97,6 +98,14 @@ def value(mapping: Any, key: str, path: Path) -> Any:
     if not isinstance(mapping, dict) or key not in mapping:
         raise BadDataset(f"{path}: lacks '{key}'")
     return mapping[key]
+
+
+def item(values: Any, index: Any, what: str, path: Path) -> Any:
+    """An entry of a list, array or index. Raises BadDataset when the file has no such one."""
+    try:
+        return values[index]
+    except (IndexError, KeyError, TypeError) as error:
+        raise BadDataset(f"{path}: {what} has no entry {index}") from error
 
 
 def numbers(array: Any, shape: tuple[int | None, ...], what: str, path: Path) -> F64:

@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.evaluate.datasets.case import BadDataset, Case, NotHeld, agreeing, checked, mano_hand, skin_of
 from pipeline.evaluate.datasets.files import (
+    item,
     json_file,
     numbers,
     pickle_file,
@@ -106,10 +107,13 @@ def _hand(root: Path, split: str, line: str, meta: dict[str, Any], file: Path) -
         at = root / f"{split}_xyz.json"
         if not at.is_file():
             raise BadDataset(f"{file}: has the wrist only, and {at.name} is not beside the set")
-        index = _index(root / f"{split}.txt")[line]
-        joints = numbers(json_file(at)[index], (21, 3), f"entry {index}", at)
+        lines = root / f"{split}.txt"
+        index = item(_index(lines), line, "the list", lines)
+        joints = numbers(item(json_file(at), index, "the list", at), (21, 3), f"entry {index}", at)
         beside = root / f"{split}_verts.json"
-        verts = numbers(json_file(beside)[index], (778, 3), f"entry {index}", beside) if beside.is_file() else None
+        verts = None
+        if beside.is_file():
+            verts = numbers(item(json_file(beside), index, "the list", beside), (778, 3), f"entry {index}", beside)
         return joints[list(MANO_TO_OPENPOSE)], verts
     joints = numbers(meta["handJoints3D"], (21, 3), "'handJoints3D'", file)[list(MANO_TO_OPENPOSE)]
     pose = numbers(value(meta, "handPose", file), (48,), "'handPose'", file)
