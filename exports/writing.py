@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
@@ -177,14 +177,20 @@ def _carried_out(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[str, str |
         return
     context = multiprocessing.get_context("forkserver")  # a server of one thread: what it imports, workers need not
     context.set_forkserver_preload([type(tasks[0].format).__module__])
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker) as pool:
-        waiting: dict[Future[str | None], str] = {}
+    with (
+        ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker) as pool,
+        ThreadPoolExecutor(1) as starter,
+    ):
         rest = iter(tasks)
+        first = list(islice(rest, IN_FLIGHT * jobs))
+        # The first submit waits until the server has imported. Meanwhile this process is a worker itself.
+        started = starter.submit(lambda: {pool.submit(_carry_out, task): task.entry.pair_id for task in first})
         try:
-            for task in islice(rest, IN_FLIGHT * jobs):
-                waiting[pool.submit(_carry_out, task)] = task.entry.pair_id
-            while not any(future.done() for future in waiting) and (own := next(rest, None)):
-                yield own.entry.pair_id, _carry_out(own)  # while the workers start, this process is one
+            while not (started.done() and any(future.done() for future in started.result())):
+                if (own := next(rest, None)) is None:
+                    break
+                yield own.entry.pair_id, _carry_out(own)
+            waiting = started.result()
             for task in rest:
                 if len(waiting) >= IN_FLIGHT * jobs:
                     for future in wait(waiting, return_when=FIRST_COMPLETED).done:

@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_pairs import make_record
@@ -143,6 +146,21 @@ def test_a_killed_worker_is_one_line_and_what_is_done_stays(uninterrupted: Path,
     assert done
     assert len(list((tmp_path / ".out.partial" / ".journal").glob("[0-9]*.json"))) >= len(done)
     get_format("obman").write(some_entries(), tmp_path / "out", jobs=2)
+    assert contents(tmp_path / "out") == contents(uninterrupted)
+
+
+def test_the_parent_writes_while_the_workers_start(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = threading.Event()
+    submit = ProcessPoolExecutor.submit
+
+    def once_one_is_written(*args: Any, **options: Any) -> Any:
+        assert written.wait(60), "nothing is written until the workers have started"
+        return submit(*args, **options)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", once_one_is_written)
+    get_format("obman").write(some_entries(), tmp_path / "out", jobs=2, progress=lambda *_: written.set())
     assert contents(tmp_path / "out") == contents(uninterrupted)
 
 

@@ -323,3 +323,15 @@ def test_a_file_that_is_too_short_is_one_line(tmp_path: Path) -> None:
     meta.write_text(meta.read_text().replace("ycb_grasp_ind: ", "ycb_grasp_ind: 7"))
     with pytest.raises(BadDataset, match=r"meta.yml: 'ycb_ids' has no entry 7"):
         reader("dexycb").load(tmp_path / "dexycb", name)
+
+
+def test_arctic_is_listed_as_far_as_its_photos_are_there(tmp_path: Path) -> None:
+    name = fake.arctic(tmp_path)
+    for kind in ("object", "mano"):
+        shutil.copy(tmp_path / f"raw_seqs/s05/box_grab_01.{kind}.npy", tmp_path / f"raw_seqs/s05/box_use_02.{kind}.npy")
+    listed = list(reader("arctic").names(tmp_path))
+    assert name in listed
+    assert len(listed) == COUNTS["arctic"]
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(BadDataset, match=r"images: has no photos of any sequence"):
+        list(reader("arctic").names(tmp_path))

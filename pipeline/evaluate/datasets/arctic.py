@@ -58,14 +58,17 @@ def data_folder(root: Path) -> Path:
 
 
 def names(root: Path) -> Iterator[str]:
-    """<subject>/<sequence>/<view>/<image>/<side>."""
+    """<subject>/<sequence>/<view>/<image>/<side>, of the sequences whose photos were downloaded too."""
     data = data_folder(root)
     misc = json_file(data / "meta" / "misc.json")
     sequences = sorted(data.glob("raw_seqs/*/*.object.npy"))
     if not sequences:
         raise BadDataset(f"{data}: not the root of ARCTIC: no raw_seqs/<subject>/*.object.npy; expected {LAYOUT}")
+    sequences = [file for file in sequences if _photos(data, file).is_dir()]
+    if not sequences:
+        raise BadDataset(f"{data / 'images'}: has no photos of any sequence in raw_seqs/; expected {LAYOUT}")
     for file in sequences:
-        subject, sequence = file.parent.name, file.name.removesuffix(".object.npy")
+        subject, sequence = file.parent.name, _sequence(file)
         offset = int(
             value(value(misc, subject, data / "meta" / "misc.json"), "ioi_offset", data / "meta" / "misc.json")
         )
@@ -73,6 +76,14 @@ def names(root: Path) -> Iterator[str]:
             for frame in range(len(npy_file(file))):
                 for side in get_args(Side):
                     yield f"{subject}/{sequence}/{view}/{frame + offset:05d}/{side}"
+
+
+def _sequence(object_file: Path) -> str:
+    return object_file.name.removesuffix(".object.npy")
+
+
+def _photos(data: Path, object_file: Path) -> Path:
+    return data / "images" / object_file.parent.name / _sequence(object_file)
 
 
 def named(entry: Any) -> list[str]:
