@@ -81,7 +81,15 @@ def _latex(table: Table) -> str:
     """A booktabs tabular."""
 
     def safe(text: str) -> str:
-        for plain, written in (("_", r"\_"), ("%", r"\%"), ("±", r"$\pm$"), ("cm2", "cm$^2$"), ("cm3", "cm$^3$")):
+        for plain, written in (
+            ("_", r"\_"),
+            ("%", r"\%"),
+            ("&", r"\&"),
+            ("#", r"\#"),
+            ("±", r"$\pm$"),
+            ("cm2", "cm$^2$"),
+            ("cm3", "cm$^3$"),
+        ):
             text = text.replace(plain, written)
         return text
 

@@ -30,6 +30,7 @@ Frame = Literal["camera", "opengl", "wrist", "object"]
 Unit = Literal["m", "cm", "mm"]
 FRAMES: tuple[Frame, ...] = get_args(Frame)
 METRES: dict[Unit, float] = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+HAND_METRES = (0.05, 0.4)  # longest side of a hand's box, with some of its arm
 SUFFIXES = (".obj", ".ply", ".glb")
 OPENGL: F64 = np.diag([1.0, -1.0, -1.0])
 
@@ -55,7 +56,10 @@ class Predictions:
         found = {what: self._file(at, what) for what in ("hand", "object")}
         if found["object"] is None:
             raise MissingPrediction(f"{at}: no object.obj, .ply or .glb")
-        hand, item = (self._placed(case, _read(file)) for file in (found["hand"], found["object"]))
+        read = _read(found["hand"])
+        if read is not None:
+            self._check_unit(at, read)
+        hand, item = (self._placed(case, surface) for surface in (read, _read(found["object"])))
         joints = at / "joints.txt"
         return Pair(hand, self._points(case, _joints(joints)) if joints.is_file() else None, item)
 
@@ -71,6 +75,15 @@ class Predictions:
     @staticmethod
     def _file(at: Path, what: str) -> Path | None:
         return next((at / f"{what}{suffix}" for suffix in SUFFIXES if (at / f"{what}{suffix}").is_file()), None)
+
+    def _check_unit(self, at: Path, hand: Surface) -> None:
+        """A hand's size is known: one that is a hand's in another unit only is in that one."""
+        length = float(np.ptp(hand.vertices, axis=0).max())
+        fitting = [unit for unit, metres in METRES.items() if HAND_METRES[0] <= length * metres <= HAND_METRES[1]]
+        if fitting and self.unit not in fitting:
+            raise MissingPrediction(
+                f"{at}: the hand is {length:.4g} {self.unit} long; if that is in {fitting[0]}, say --unit {fitting[0]}"
+            )
 
     def _placed(self, case: Case, surface: Surface | None) -> Surface | None:
         return None if surface is None else Surface(self._points(case, surface.vertices), surface.faces)

@@ -172,6 +172,9 @@ def test_what_is_missing_or_broken_is_a_failure_with_a_reason(case: Case, tmp_pa
     write(tmp_path, case)
     (tmp_path / case.name / "joints.txt").write_text("1 2 3\n")
     assert "joints.txt: not 21 lines" in str(run_pair(case, theirs, "refined").failure)
+    (tmp_path / case.name / "joints.txt").unlink()
+    write(tmp_path, case, unit="mm")
+    assert str(run_pair(case, theirs, "refined").failure).endswith("if that is in mm, say --unit mm")
     with pytest.raises(BadDataset, match="no such folder of predictions"):
         predictions(str(tmp_path / "nowhere"), "camera", "m")
 
