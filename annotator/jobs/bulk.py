@@ -10,10 +10,10 @@ from statistics import median
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from annotator import work
+from annotator import logs, telling, work
 from annotator.annotating import Annotated, annotate, begun, said, wanted
 from annotator.jobs.queue import JobQueue
-from annotator.progress import Progress, Silent
+from annotator.progress import Progress
 from annotator.workspace import Workspace
 from db.errors import StorageError
 from db.models import Photo
@@ -26,6 +26,8 @@ USUAL_S = 20.0  # what a new chunk is meant to take
 UNKNOWN_S = 5.0  # a photo, before any was annotated
 MOST_PHOTOS = 100
 _AT_ONCE = 20  # chunks in one transaction
+
+log = logs.get_logger(__name__)
 
 
 def enqueue(
@@ -84,31 +86,45 @@ class BulkJobs:
             recipe, trigger = Recipe(**chunk.recipe), chunk.trigger
             photos = Photos(session).waiting(chunk_id)
             session.expunge_all()
-        end = time.monotonic() + LONG_S
-        for photo in photos:
-            if self._stopping() or time.monotonic() > end:
-                break
-            self._annotate(photo, recipe, trigger)
-        with database.write() as session:
-            if not Chunks(session).end(chunk_id):
-                if left := [photo.id for photo in Photos(session).waiting(chunk_id)]:
-                    self._queue.add_chunk(session, recipe, trigger, left)
-                Chunks(session).end(chunk_id)
+        with telling.told_chunk(chunk_id, len(photos), recipe.name) as over:
+            took: list[float] = []
+            began = time.monotonic()
+            for photo in photos:
+                if self._stopping() or time.monotonic() > began + LONG_S:
+                    break
+                self._annotate(photo, recipe, trigger)
+                took.append(time.monotonic() - began - sum(took))
+            over(len(took), self._end(chunk_id, recipe, trigger, took))
+
+    def _end(self, chunk_id: int, recipe: Recipe, trigger: str, took: Sequence[float]) -> int:
+        """Ends the chunk; how many photos it leaves to new ones, which are as large as what was done `took`."""
+        with self._workspace.database.write() as session:
+            if Chunks(session).end(chunk_id):
+                return 0
+            left = [photo.id for photo in Photos(session).waiting(chunk_id)]
+            size = _photos_in(USUAL_S, took) if took else len(left)
+            for start in range(0, len(left), size):
+                self._queue.add_chunk(session, recipe, trigger, left[start : start + size])
+            Chunks(session).end(chunk_id)
+        return len(left)
 
     def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
         def run(tasks: Iterable[work.Task]) -> Iterator[work.Outcome]:
             return map(self._perform, tasks)
 
         database = self._workspace.database
-        try:
-            annotate(self._workspace, begun(self._workspace, recipe, [photo]), run, trigger, Annotated(), Silent())
-        except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-            with database.write() as session:
-                Photos(session).forgive(photo.id, photo.chunk_id)
-            raise
-        except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
-            with database.write() as session:
-                Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
+        tasks, tell = begun(self._workspace, recipe, [photo]), telling.OfPhoto()
+        with logs.bound(photo=photo.name):
+            try:
+                annotate(self._workspace, tasks, run, trigger, Annotated(), tell)
+            except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
+                with database.write() as session:
+                    Photos(session).forgive(photo.id, photo.chunk_id)
+                raise
+            except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
+                log.exception("photo failed")
+                with database.write() as session:
+                    Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
 
 
 def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> Annotated:
