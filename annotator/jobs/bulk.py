@@ -17,7 +17,7 @@ from annotator.progress import Progress
 from annotator.workspace import Workspace
 from db.errors import StorageError
 from db.models import Photo
-from db.repositories import Chunks, Photos, Revisions
+from db.repositories import Chunks, Photos, Revisions, Workers
 from pipeline.errors import MissingWeights
 from pipeline.recipe import Recipe
 
@@ -25,6 +25,7 @@ LONG_S = 30.0
 USUAL_S = 20.0  # what a new chunk is meant to take
 UNKNOWN_S = 5.0  # a photo, before any was annotated
 MOST_PHOTOS = 100
+_START = "'hoi-annotate worker' starts one, here or on a machine with the same database_url"
 _AT_ONCE = 20  # chunks in one transaction
 
 log = logs.get_logger(__name__)
@@ -127,9 +128,14 @@ class BulkJobs:
                     Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
 
 
-def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> Annotated:
-    """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like."""
-    result = Annotated()
+def watch(
+    workspace: Workspace, progress: Progress, say: Callable[[str], None] = lambda _: None, *, every_s: float = 1.0
+) -> Annotated:
+    """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like.
+
+    `say` is told when no worker lives, or none any more: then nothing will become of what waits.
+    """
+    result, had, alone = Annotated(), False, False
     with workspace.database.read() as session:
         newest, total = Revisions(session).newest_id(), Photos(session).queued()
         known = set(Chunks(session).unfinished())
@@ -150,6 +156,10 @@ def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> 
                 if photo.chunk_id in over:  # is not asked for again
                     told.discard(photo.id)
             known = open_chunks if Photos(session).queued() else set()
+            lives = bool(Workers(session).live(workspace.settings.worker_timeout))
+        if known and not lives and not alone:
+            say(f"{'the last worker has ended, and said why where it ran' if had else 'no worker lives'}: {_START}")
+        had, alone = had or lives, not lives
         if known:
             time.sleep(max(every_s, 5 * (time.monotonic() - looked)))  # a long queue is not looked at all the time
     return result

@@ -22,7 +22,7 @@ from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
 from db.models import Job
-from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions
+from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions, Workers
 from db.session import Database
 from pipeline.errors import BadEdit
 from pipeline.recipe import Recipe
@@ -214,6 +214,37 @@ def test_photos_in_chunks_are_told_of_once_each(
     assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
     assert len(set(done.published)) == len(done.published) == 4
     assert bulk.watch(workspace, Silent()).photos == 0
+
+
+def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker
+) -> None:
+    service.ingest(workspace, [str(photo("a.png", 1)), str(photo("b.png", 2))], progress=Silent())
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1)
+
+    def beat() -> None:
+        with workspace.database.write() as session:
+            Workers(session).beat("one", "here", 1, "a version")
+
+    def leave() -> None:
+        with workspace.database.write() as session:
+            Workers(session).leave("one")
+
+    def end() -> None:  # a local run does what no worker does
+        service.preannotate(workspace, Recipe.load("cpu"), progress=Silent())
+
+    said: list[str] = []
+    steps = [beat, leave, lambda: None, end]
+
+    def sleep(_: float) -> None:
+        steps.pop(0)()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk.time, "sleep", sleep)
+        bulk.watch(workspace, Silent(), said.append)
+    alone, left = said
+    assert alone.startswith("no worker lives: 'hoi-annotate worker' starts one")
+    assert left.startswith("the last worker has ended, and said why where it ran: 'hoi-annotate worker' starts one")
 
 
 def test_a_local_run_takes_over_what_is_queued(workspace: Workspace, queue: JobQueue, photo: PhotoMaker) -> None:
