@@ -24,6 +24,8 @@ from pipeline.recipe import Recipe
 LONG_S = 30.0
 USUAL_S = 20.0  # what a new chunk is meant to take
 UNKNOWN_S = 5.0  # a photo, before any was annotated
+QUICK_S = 1.0  # the same where there are MANY: if it takes longer, what a chunk leaves is cut to size
+MANY = 1000  # photos
 MOST_PHOTOS = 100
 _START = "'hoi-annotate worker' starts one, here or on a machine with the same database_url"
 _AT_ONCE = 20  # chunks in one transaction
@@ -47,7 +49,8 @@ def enqueue(
     """
     with workspace.database.read() as session:
         photos = Photos(session).readable(wanted(retry=retry, redo=redo), limit, queued=redo)
-        size = size or _photos_in(USUAL_S, Revisions(session).seconds(recipe.digest, 50))
+        taken = Revisions(session).seconds(recipe.digest, 50) or [QUICK_S if len(photos) >= MANY else UNKNOWN_S]
+        size = size or _photos_in(USUAL_S, taken)
     trigger = "redo" if redo else "preannotate"
     for start in range(0, len(photos), size * _AT_ONCE):
         with workspace.database.write() as session:
@@ -57,8 +60,7 @@ def enqueue(
 
 
 def _photos_in(seconds: float, taken: Sequence[float]) -> int:
-    usual = median(taken) if taken else UNKNOWN_S
-    return max(1, min(MOST_PHOTOS, int(seconds / max(usual, 1e-3))))
+    return max(1, min(MOST_PHOTOS, int(seconds / max(median(taken), 1e-3))))
 
 
 class BulkJobs:
@@ -103,7 +105,7 @@ class BulkJobs:
             if Chunks(session).end(chunk_id):
                 return 0
             left = [photo.id for photo in Photos(session).waiting(chunk_id)]
-            size = _photos_in(USUAL_S, took) if took else len(left)
+            size = _photos_in(USUAL_S, took or [UNKNOWN_S])
             for start in range(0, len(left), size):
                 self._queue.add_chunk(session, recipe, trigger, left[start : start + size])
             Chunks(session).end(chunk_id)

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from annotator import service
 from annotator.jobs import JobQueue, JobWorker, bulk
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
-from db.models import Job
-from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions, Workers
+from db.models import Job, Photo
+from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
 from db.session import Database
 from pipeline.errors import BadEdit
 from pipeline.recipe import Recipe
@@ -214,6 +214,19 @@ def test_photos_in_chunks_are_told_of_once_each(
     assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
     assert len(set(done.published)) == len(done.published) == 4
     assert bulk.watch(workspace, Silent()).photos == 0
+
+
+@pytest.mark.parametrize(("photos", "chunks"), [(10, 3), (bulk.MANY, 50)])
+def test_chunks_are_larger_where_there_are_many_photos(
+    workspace: Workspace, queue: JobQueue, photos: int, chunks: int
+) -> None:
+    with workspace.database.write() as session:
+        session.execute(
+            insert(Photo), [{"sha256": f"{n:064x}", "name": "x.png", "width": 3, "height": 2} for n in range(photos)]
+        )
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu")) == photos
+    with workspace.database.read() as session:
+        assert Chunks(session).counts() == {"queued": chunks}
 
 
 def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
