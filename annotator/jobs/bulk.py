@@ -51,12 +51,15 @@ def enqueue(
         photos = Photos(session).readable(wanted(retry=retry, redo=redo), limit, queued=redo)
         taken = Revisions(session).seconds(recipe.digest, 50) or [QUICK_S if len(photos) >= MANY else UNKNOWN_S]
         size = size or _photos_in(USUAL_S, taken)
-    trigger = "redo" if redo else "preannotate"
+    trigger, count = "redo" if redo else "preannotate", 0
     for start in range(0, len(photos), size * _AT_ONCE):
         with workspace.database.write() as session:
-            for at in range(start, min(start + size * _AT_ONCE, len(photos)), size):
-                queue.add_chunk(session, recipe, trigger, photos[at : at + size])
-    return len(photos)
+            few = photos[start : start + size * _AT_ONCE]  # without those that somebody else has queued meanwhile
+            few = Photos(session).readable(wanted(retry=retry, redo=redo), None, queued=redo, among=few)
+            for at in range(0, len(few), size):
+                queue.add_chunk(session, recipe, trigger, few[at : at + size])
+        count += len(few)
+    return count
 
 
 def _photos_in(seconds: float, taken: Sequence[float]) -> int:

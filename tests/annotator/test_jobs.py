@@ -7,20 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
 
 from annotator import service
-from annotator.jobs import JobQueue, JobWorker, bulk
+from annotator.jobs import JobQueue, JobWorker, bulk, slots
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
+from db.errors import StorageUnwritable
 from db.models import Job, Photo
 from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
 from db.session import Database
@@ -227,6 +231,45 @@ def test_chunks_are_larger_where_there_are_many_photos(
     assert bulk.enqueue(workspace, queue, Recipe.load("cpu")) == photos
     with workspace.database.read() as session:
         assert Chunks(session).counts() == {"queued": chunks}
+
+
+def test_what_others_did_while_photos_are_queued_is_not_done_again(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
+    monkeypatch.setattr(bulk, "_AT_ONCE", 1)
+    add = queue.add_chunk
+
+    def add_slowly(session: Session, *about: Any) -> Any:
+        Photos(session).settle(2, None, "done", None, [])
+        return add(session, *about)
+
+    monkeypatch.setattr(queue, "add_chunk", add_slowly)
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1) == 2
+    with workspace.database.read() as session:
+        assert [photo.status for photo in Photos(session).all()] == ["pending", "done", "pending"]
+
+
+@pytest.mark.parametrize(("was_ready", "again"), [(True, True), (False, False)])
+def test_a_slot_that_worked_before_waits_for_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_ready: bool, again: bool
+) -> None:
+    workspace = Workspace.create(tmp_path / "slot")
+
+    def away(_: JobWorker) -> None:
+        raise StorageUnwritable("the server does not answer")
+
+    monkeypatch.setattr(JobWorker, "start", away)
+    monkeypatch.setattr(slots.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(slots.logs, "configure", lambda _: None)
+    ready = threading.Event()
+    if was_ready:
+        ready.set()
+    with pytest.raises(SystemExit) as ended:
+        slots._slot(workspace.root, workspace.settings.model_dump(), ready)
+    assert (ended.value.code == "the server does not answer") is again
+    assert (ended.value.code == slots._UNFIT) is not again
 
 
 def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
