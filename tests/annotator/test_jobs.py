@@ -25,7 +25,7 @@ from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
 from db.errors import StorageUnwritable
-from db.models import Job, Photo
+from db.models import Chunk, Job, Photo
 from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
 from db.session import Database
 from pipeline.errors import BadEdit
@@ -220,6 +220,21 @@ def test_photos_in_chunks_are_told_of_once_each(
     assert bulk.watch(workspace, Silent()).photos == 0
 
 
+def test_a_reviewer_comes_before_bulk_work(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str, photo: PhotoMaker
+) -> None:
+    service.ingest(workspace, [str(photo("b.png", 2)), str(photo("c.png", 3))], progress=Silent())
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1) == 2
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    worker.start()
+    bulk.watch(workspace, Silent(), every_s=0.01)
+    with workspace.database.read() as session:
+        job = session.query(Job).one()
+        begun = [chunk.started_at for chunk in session.query(Chunk)]
+        assert job.finished_at is not None
+        assert all(time is not None and job.finished_at <= time for time in begun)
+
+
 @pytest.mark.parametrize(("photos", "chunks"), [(10, 3), (bulk.MANY, 50)])
 def test_chunks_are_larger_where_there_are_many_photos(
     workspace: Workspace, queue: JobQueue, photos: int, chunks: int
@@ -261,8 +276,8 @@ def test_a_slot_that_worked_before_waits_for_its_database(
         raise StorageUnwritable("the server does not answer")
 
     monkeypatch.setattr(JobWorker, "start", away)
-    monkeypatch.setattr(slots.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(slots.logs, "configure", lambda _: None)
+    monkeypatch.setattr("annotator.jobs.slots.signal.signal", lambda *_: None)
+    monkeypatch.setattr("annotator.jobs.slots.logs.configure", lambda _: None)
     ready = threading.Event()
     if was_ready:
         ready.set()
@@ -296,7 +311,7 @@ def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
         steps.pop(0)()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk.time, "sleep", sleep)
+        patch.setattr("annotator.jobs.bulk.time.sleep", sleep)
         bulk.watch(workspace, Silent(), said.append)
     alone, left = said
     assert alone.startswith("no worker lives: 'hoi-annotate worker' starts one")
