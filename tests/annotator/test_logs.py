@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import picture
 from engines import fill
 from web_server import add_pair, free_port, running
 
@@ -92,11 +91,15 @@ def _sha(workspace: Workspace, name: str) -> str:
 
 
 def test_a_chunk_tells_of_its_photos_and_leaves_what_it_has_no_time_for(
-    workspace: Workspace, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    photos: Path,
+    photo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import logging
 
-    (photos / "bug.png").write_bytes(picture(4))
+    photo("bug.png", 4)
     service.ingest(workspace, [str(photos)], progress=Silent())
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", root.handlers)
