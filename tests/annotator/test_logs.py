@@ -16,13 +16,14 @@ import pytest
 from engines import fill
 from web_server import add_pair, free_port, running
 
-from annotator import logs, service, work
+from annotator import logs, service, telling, work
 from annotator.jobs import JobQueue, bulk
 from annotator.metrics import Rows
 from annotator.progress import Silent
 from annotator.web.app import create_app
 from annotator.web.links import Links
 from annotator.workspace import Workspace
+from db.errors import StorageUnwritable
 from db.models import Job, Photo
 from db.repositories import Measures
 from pipeline.recipe import Recipe
@@ -138,6 +139,43 @@ def test_a_chunk_tells_of_its_photos_and_leaves_what_it_has_no_time_for(
     assert families["hoi_photos_queued"].samples[0].value == 2
     assert [e["event"] for e in carry_out(3, 1)] == ["chunk begun", "photo failed", "chunk over"]
     queue.close()
+
+
+def test_a_bug_in_a_chunk_leaves_its_traceback(
+    workspace: Workspace,
+    photo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import logging
+
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    logs.configure("json")
+    queue = JobQueue(workspace)
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"))
+
+    def fails(_: work.Task) -> work.Outcome:
+        raise ZeroDivisionError("the sum")
+
+    bulk.BulkJobs(workspace, queue, "me", fails, lambda: False).carry_out(1)
+    queue.close()
+    (failed,) = [event for event in events(capsys.readouterr().err) if event["event"] == "photo failed"]
+    assert (failed["chunk"], failed["photo"], failed["exception"][0]["exc_value"]) == (1, "cup.png", "the sum")
+    with workspace.database.read() as session:
+        assert "ZeroDivisionError: the sum" in (session.query(Photo).one().reason or "")
+
+
+def test_a_database_that_is_away_when_a_job_is_over_does_not_fail_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageUnwritable("the server does not answer")
+
+    monkeypatch.setattr(telling, "_of_job", away)
+    with telling.told(workspace, 7):
+        pass
 
 
 def test_preannotate_tells_in_json_when_asked(workspace: Workspace, photos: Path) -> None:
