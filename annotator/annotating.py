@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 
+from annotator import logs
 from annotator.progress import Progress
 from annotator.publishing import publish_answer, retire
 from annotator.records import without_name
@@ -27,6 +28,8 @@ from pipeline.recipe import Recipe
 _MOST_MOVES = 5  # of a pair under our hands
 
 _TAKEN: tuple[PhotoStatus, ...] = ("pending", "failed", "done")  # by a plain run, also by retry, also by redo
+
+log = logs.get_logger(__name__)
 
 Run = Callable[[Iterable[Task]], Iterator[Outcome]]
 
@@ -83,6 +86,7 @@ def begun(workspace: Workspace, recipe: Recipe, photos: Sequence[Photo]) -> Iter
             if number is not None and number > MOST_TRIES:
                 reason = f"its worker died {MOST_TRIES} times while it was annotated"
                 Photos(session).settle(photo.id, photo.chunk_id, "failed", reason, [])
+                log.warning("photo failed", photo=photo.name, reason=reason)
         if number is not None and number <= MOST_TRIES:
             yield photo_task(workspace, photo, recipe)
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from annotator.errors import WorkspaceError
 from annotator.workspace import Workspace
-from db.repositories import Jobs, Measures, Pairs, Photos, Reviews, Revisions
+from db.repositories import Chunks, Jobs, Measures, Pairs, Photos, Reviews, Revisions
 
 
 class Rows(Collector):
@@ -32,15 +32,17 @@ class Rows(Collector):
                 ("hoi_revisions", "Revisions of pairs.", "trigger", Revisions(session).counts()),
                 ("hoi_reviews", "Reviews.", "verdict", Reviews(session).counts()),
                 ("hoi_jobs", "Jobs; those queued are the depth of the queue.", "state", Jobs(session).counts()),
+                ("hoi_chunks", "Chunks of photos for workers.", "state", Chunks(session).counts()),
                 ("hoi_artifact_bytes", "What rows say of the store, photos left out.", "type", measures.bytes()),
             ]
-            took, waits = measures.job_seconds(), measures.longest_wait()
+            took, waits, queued = measures.job_seconds(), measures.longest_wait(), Photos(session).queued()
         for name, says, label, values in counts:
             family = GaugeMetricFamily(name, says, labels=[label])
             for value, count in values.items():
                 family.add_metric([value], count)
             yield family
         yield GaugeMetricFamily("hoi_job_longest_wait_seconds", "Of the oldest job nobody has begun.", value=waits)
+        yield GaugeMetricFamily("hoi_photos_queued", "Photographs that wait in chunks for a worker.", value=queued)
         summary = SummaryMetricFamily("hoi_job_seconds", "From a job's begin to its end.", labels=["kind"])
         for kind, count, seconds in took:
             summary.add_metric([kind], count, seconds)

@@ -16,10 +16,13 @@ from annotator.annotating import Annotated, annotate, begun, take_over, wanted
 from annotator.errors import BadRequest
 from annotator.progress import Progress, Silent
 from annotator.workspace import Workspace
+from db.errors import StorageError
 from db.repositories import Photos
+from pipeline.errors import HoiError
 from pipeline.recipe import Recipe
 
 PHOTOS_AT_ONCE = 4
+_COLUMNS = ("name", "reason", "published", "unchanged", "trouble")  # of what is told of a photo
 
 
 def preannotate(
@@ -34,7 +37,8 @@ def preannotate(
 ) -> Annotated:
     """As `service.preannotate`, on the Ray cluster at RAY_ADDRESS, the one of this machine, or a new one here.
 
-    `actors`: how many photos at the same time; default: one for every GPU, or else every CPU. Raises BadRequest.
+    `actors`: how many photos at the same time; default: one for every GPU, or else every CPU. Raises BadRequest, also
+    for what stops an actor (no weights, no room, a database or store that does not answer); repeated, it goes on.
     """
     try:
         import ray
@@ -75,7 +79,7 @@ def preannotate(
 
 
 class _Actor:
-    """Annotates photos by their ids, in this process; says of each what our rows say afterwards."""
+    """Annotates photos by their ids, in this process; says of each what our rows say afterwards, or what ails us."""
 
     def __init__(self, settings: dict[str, Any], recipe: Recipe, trigger: str) -> None:
         import torch
@@ -86,26 +90,38 @@ class _Actor:
         self._workspace, self._recipe, self._trigger = Workspace(root, **settings), recipe, trigger
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        out: dict[str, list[Any]] = {"name": [], "reason": [], "published": [], "unchanged": []}
-        database = self._workspace.database
+        rows = []
         for photo_id in batch["photo"].tolist():
-            with database.read() as session:
-                photo = Photos(session).get(photo_id)
-            done = Annotated()
-            tasks = begun(self._workspace, self._recipe, [photo])
-            annotate(self._workspace, tasks, lambda some: map(work.perform, some), self._trigger, done, Silent())
-            with database.read() as session:
-                now = Photos(session).get(photo_id)
-                out["name"].append(now.name)
-                out["reason"].append(now.reason or "" if now.status == "failed" else "")
-                new = set(done.published)
-                pairs = [pair.public_id for pair in now.pairs if pair.status != "failed"]
-            out["published"].append(" ".join(p for p in pairs if p in new))
-            out["unchanged"].append(" ".join(p for p in pairs if p not in new))
-        return out
+            try:
+                rows.append(self._annotate(photo_id))
+            except (HoiError, StorageError, OSError) as error:  # told as a row: Ray would bury it in tracebacks
+                rows.append(dict.fromkeys(_COLUMNS, "") | {"trouble": str(error)})
+                break
+        return {name: [row[name] for row in rows] for name in _COLUMNS}
+
+    def _annotate(self, photo_id: int) -> dict[str, str]:
+        database = self._workspace.database
+        with database.read() as session:
+            photo = Photos(session).get(photo_id)
+        done = Annotated()
+        tasks = begun(self._workspace, self._recipe, [photo])
+        annotate(self._workspace, tasks, lambda some: map(work.perform, some), self._trigger, done, Silent())
+        with database.read() as session:
+            now = Photos(session).get(photo_id)
+            pairs = [pair.public_id for pair in now.pairs if pair.status != "failed"]
+            return {
+                "name": now.name,
+                "reason": now.reason or "" if now.status == "failed" else "",
+                "published": " ".join(p for p in pairs if p in done.published),
+                "unchanged": " ".join(p for p in pairs if p not in done.published),
+                "trouble": "",
+            }
 
 
 def _tell(row: dict[str, Any], result: Annotated, progress: Progress) -> None:
+    """Raises BadRequest when the actor could not go on."""
+    if row["trouble"]:
+        raise BadRequest(f"an actor on the Ray cluster cannot go on: {row['trouble']}")
     result.photos += 1
     if row["reason"]:
         result.failed.append((row["name"], row["reason"]))

@@ -50,7 +50,14 @@ def work(workspace: Workspace) -> dict[str, Any]:
             begun[job.worker].append(doing) if job.worker in begun else stuck.append(f"{doing}, {job.worker}")
         return {
             "workers": [
-                {"name": w.name, "host": w.host, "pid": w.pid, "seen_s": round(s, 1), "doing": begun[w.name]}
+                {
+                    "name": w.name,
+                    "host": w.host,
+                    "pid": w.pid,
+                    "version": w.version,
+                    "seen_s": round(s, 1),
+                    "doing": begun[w.name],
+                }
                 for w, s in live
             ],
             "waiting": Photos(session).queued(),

@@ -268,7 +268,7 @@ def main() -> None:
     four = commands.add_parser("overhead")
     four.add_argument("--photos", type=int, default=100)
     four.add_argument("--seconds", type=float, default=0.5)
-    four.add_argument("--chunk", type=int, default=4)
+    four.add_argument("--chunk", type=int, help="photos in a chunk; default: as the queue does when it knows the time")
     given = parser.parse_args()
     match given.command:
         case "drain":
@@ -277,7 +277,7 @@ def main() -> None:
         case "ingest":
             found = ingest(given.photos)
         case "overhead":
-            found = overhead(given.photos, given.seconds, given.chunk)
+            found = overhead(given.photos, given.seconds, given.chunk or int(bulk.USUAL_S / given.seconds))
         case _:
             found = compare_workers(given.photos, given.count)
     print(json.dumps(found, indent=2, default=lambda value: round(value, 2)))

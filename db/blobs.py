@@ -6,6 +6,7 @@ put before the rows that name them, so rows never name what is not there; bytes 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
@@ -116,8 +117,9 @@ class BlobStore:
         """What writers killed in the middle left beside the blobs: file, size, time. S3 keeps none of them."""
         if isinstance(self._store, LocalStore):
             for path in Path(str(self._store.prefix)).glob("??/*#*"):
-                found = path.stat()
-                yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+                with contextlib.suppress(FileNotFoundError):  # its writer lives, and has just put the blob
+                    found = path.stat()
+                    yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
 
     def signed_url(self, digest: str, seconds: int) -> str | None:
         """An address under which anybody may read the blob for so long; None where the store has no server."""

@@ -14,7 +14,7 @@ from db.session import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"  # the newest migration; here so that opening a database need not import alembic
+HEAD = "0004"  # the newest migration; here so that opening a database need not import alembic
 
 
 def upgrade(database: Database) -> None:

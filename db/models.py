@@ -263,6 +263,7 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]  # by the database's clock
+    version: Mapped[str | None] = mapped_column(Text)  # of what it runs
 
 
 class StudioProject(Base):

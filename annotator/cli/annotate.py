@@ -6,6 +6,7 @@ import hashlib
 import json as json_module
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -30,6 +31,7 @@ from annotator.cli.workspace import given_hands, pair_statuses
 
 if TYPE_CHECKING:
     from annotator.annotating import Annotated as Done
+    from annotator.progress import Progress
     from annotator.workspace import Workspace
 
 T = TypeVar("T")
@@ -200,37 +202,44 @@ def _tell_costs(workspace: Workspace, **options: Any) -> None:
 
 
 def _preannotate(workspace: Workspace, **options: Any) -> Done:
-    from annotator import logs, service
+    from annotator import service
     from pipeline.recipe import Recipe
 
     recipe = Recipe.load(workspace.settings.recipe)
+    with _progress(workspace) as progress:
+        return service.preannotate(workspace, recipe, progress=progress, **options)
+
+
+@contextmanager
+def _progress(workspace: Workspace) -> Iterator[Progress]:
+    """A bar, or logs where these are asked for."""
     if workspace.settings.log == "json":
+        from annotator import logs
+
         logs.configure("json")
-        return service.preannotate(workspace, recipe, progress=logs.Told("annotate"), **options)
-    with output.Bar("annotate") as bar:
-        return service.preannotate(workspace, recipe, progress=bar, **options)
+        yield logs.Told("annotate")
+    else:
+        with output.Bar("annotate") as bar:
+            yield bar
 
 
 def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
-    from annotator import overview
+    from annotator import logs, overview
     from annotator.jobs import JobQueue, bulk
     from pipeline.recipe import Recipe
 
+    say = logs.get_logger("annotator").info if workspace.settings.log == "json" else output.say
     queue = JobQueue(workspace)
     new = bulk.enqueue(workspace, queue, Recipe.load(workspace.settings.recipe), **options)
     queue.close()
     try:
-        found = overview.work(workspace)
-        output.say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
-        if found["waiting"] and not found["workers"]:
-            output.say(
-                "no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url"
-            )
-        with output.Bar("annotate") as bar:
-            return bulk.watch(workspace, bar)
+        with _progress(workspace) as progress:
+            found = overview.work(workspace)
+            say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
+            return bulk.watch(workspace, progress, say)
     except KeyboardInterrupt:
         left = overview.work(workspace)["waiting"]
-        output.say(f"{left} photos stay queued for the workers; the same command shows again how far they are")
+        say(f"{left} photos stay queued for the workers; the same command shows again how far they are")
         raise typer.Exit(1) from None
 
 
@@ -239,8 +248,8 @@ def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
     from pipeline.recipe import Recipe
 
     recipe = Recipe.load(workspace.settings.recipe)
-    with output.Bar("annotate") as bar:
-        return on_ray.preannotate(workspace, recipe, progress=bar, **options)
+    with _progress(workspace) as progress:
+        return on_ray.preannotate(workspace, recipe, progress=progress, **options)
 
 
 _ENGINES = {

@@ -160,6 +160,9 @@ def _workspace(given: Path | None) -> Callable[[], Findings]:
 
 def _work(found: dict[str, Any]) -> Findings:
     """Live workers, what waits for them, what nobody goes on with."""
+    from annotator.jobs.heartbeat import version_here
+
+    here = version_here()
     jobs = {state: found["jobs"].get(state, 0) for state in ("queued", "running")}
     depth = f"{found['waiting']} photos and {jobs['queued']} reviewers' jobs wait, {jobs['running']} jobs run"
     idle = not found["workers"] and (found["waiting"] or jobs["queued"])
@@ -167,6 +170,9 @@ def _work(found: dict[str, Any]) -> Findings:
         doing = ", ".join(worker["doing"]) or "idle"
         said = f"process {worker['pid']} on {worker['host']}, heard {worker['seen_s']:.0f} s ago: {doing}"
         yield "ok", f"worker {worker['name']}", said
+        if worker["version"] != here:
+            said = f"runs {worker['version']}, this machine {here}: install the same on both, and start it again"
+            yield "note", f"worker {worker['name']}", said
     yield (
         "note" if idle else "ok",
         "queue",

@@ -10,22 +10,27 @@ from statistics import median
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from annotator import work
+from annotator import logs, telling, work
 from annotator.annotating import Annotated, annotate, begun, said, wanted
 from annotator.jobs.queue import JobQueue
-from annotator.progress import Progress, Silent
+from annotator.progress import Progress
 from annotator.workspace import Workspace
 from db.errors import StorageError
 from db.models import Photo
-from db.repositories import Chunks, Photos, Revisions
+from db.repositories import Chunks, Photos, Revisions, Workers
 from pipeline.errors import MissingWeights
 from pipeline.recipe import Recipe
 
 LONG_S = 30.0
 USUAL_S = 20.0  # what a new chunk is meant to take
 UNKNOWN_S = 5.0  # a photo, before any was annotated
+QUICK_S = 1.0  # the same where there are MANY: if it takes longer, what a chunk leaves is cut to size
+MANY = 1000  # photos
 MOST_PHOTOS = 100
+_START = "'hoi-annotate worker' starts one, here or on a machine with the same database_url"
 _AT_ONCE = 20  # chunks in one transaction
+
+log = logs.get_logger(__name__)
 
 
 def enqueue(
@@ -44,18 +49,21 @@ def enqueue(
     """
     with workspace.database.read() as session:
         photos = Photos(session).readable(wanted(retry=retry, redo=redo), limit, queued=redo)
-        size = size or _photos_in(USUAL_S, Revisions(session).seconds(recipe.digest, 50))
-    trigger = "redo" if redo else "preannotate"
+        taken = Revisions(session).seconds(recipe.digest, 50) or [QUICK_S if len(photos) >= MANY else UNKNOWN_S]
+        size = size or _photos_in(USUAL_S, taken)
+    trigger, count = "redo" if redo else "preannotate", 0
     for start in range(0, len(photos), size * _AT_ONCE):
         with workspace.database.write() as session:
-            for at in range(start, min(start + size * _AT_ONCE, len(photos)), size):
-                queue.add_chunk(session, recipe, trigger, photos[at : at + size])
-    return len(photos)
+            few = photos[start : start + size * _AT_ONCE]  # without those that somebody else has queued meanwhile
+            few = Photos(session).readable(wanted(retry=retry, redo=redo), None, queued=redo, among=few)
+            for at in range(0, len(few), size):
+                queue.add_chunk(session, recipe, trigger, few[at : at + size])
+        count += len(few)
+    return count
 
 
 def _photos_in(seconds: float, taken: Sequence[float]) -> int:
-    usual = median(taken) if taken else UNKNOWN_S
-    return max(1, min(MOST_PHOTOS, int(seconds / max(usual, 1e-3))))
+    return max(1, min(MOST_PHOTOS, int(seconds / max(median(taken), 1e-3))))
 
 
 class BulkJobs:
@@ -84,36 +92,55 @@ class BulkJobs:
             recipe, trigger = Recipe(**chunk.recipe), chunk.trigger
             photos = Photos(session).waiting(chunk_id)
             session.expunge_all()
-        end = time.monotonic() + LONG_S
-        for photo in photos:
-            if self._stopping() or time.monotonic() > end:
-                break
-            self._annotate(photo, recipe, trigger)
-        with database.write() as session:
-            if not Chunks(session).end(chunk_id):
-                if left := [photo.id for photo in Photos(session).waiting(chunk_id)]:
-                    self._queue.add_chunk(session, recipe, trigger, left)
-                Chunks(session).end(chunk_id)
+        with telling.told_chunk(chunk_id, len(photos), recipe.name) as over:
+            took: list[float] = []
+            began = time.monotonic()
+            for photo in photos:
+                if self._stopping() or time.monotonic() > began + LONG_S:
+                    break
+                self._annotate(photo, recipe, trigger)
+                took.append(time.monotonic() - began - sum(took))
+            over(len(took), self._end(chunk_id, recipe, trigger, took))
+
+    def _end(self, chunk_id: int, recipe: Recipe, trigger: str, took: Sequence[float]) -> int:
+        """Ends the chunk; how many photos it leaves to new ones, which are as large as what was done `took`."""
+        with self._workspace.database.write() as session:
+            if Chunks(session).end(chunk_id):
+                return 0
+            left = [photo.id for photo in Photos(session).waiting(chunk_id)]
+            size = _photos_in(USUAL_S, took or [UNKNOWN_S])
+            for start in range(0, len(left), size):
+                self._queue.add_chunk(session, recipe, trigger, left[start : start + size])
+            Chunks(session).end(chunk_id)
+        return len(left)
 
     def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
         def run(tasks: Iterable[work.Task]) -> Iterator[work.Outcome]:
             return map(self._perform, tasks)
 
         database = self._workspace.database
-        try:
-            annotate(self._workspace, begun(self._workspace, recipe, [photo]), run, trigger, Annotated(), Silent())
-        except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-            with database.write() as session:
-                Photos(session).forgive(photo.id, photo.chunk_id)
-            raise
-        except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
-            with database.write() as session:
-                Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
+        tasks, tell = begun(self._workspace, recipe, [photo]), telling.OfPhoto()
+        with logs.bound(photo=photo.name):
+            try:
+                annotate(self._workspace, tasks, run, trigger, Annotated(), tell)
+            except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
+                with database.write() as session:
+                    Photos(session).forgive(photo.id, photo.chunk_id)
+                raise
+            except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
+                log.exception("photo failed")
+                with database.write() as session:
+                    Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
 
 
-def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> Annotated:
-    """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like."""
-    result = Annotated()
+def watch(
+    workspace: Workspace, progress: Progress, say: Callable[[str], None] = lambda _: None, *, every_s: float = 1.0
+) -> Annotated:
+    """Tells how far the queue is until nothing waits in it, from our rows alone. Interrupt it whenever you like.
+
+    `say` is told when no worker lives, or none any more: then nothing will become of what waits.
+    """
+    result, had, alone = Annotated(), False, False
     with workspace.database.read() as session:
         newest, total = Revisions(session).newest_id(), Photos(session).queued()
         known = set(Chunks(session).unfinished())
@@ -134,6 +161,10 @@ def watch(workspace: Workspace, progress: Progress, *, every_s: float = 1.0) -> 
                 if photo.chunk_id in over:  # is not asked for again
                     told.discard(photo.id)
             known = open_chunks if Photos(session).queued() else set()
+            lives = bool(Workers(session).live(workspace.settings.worker_timeout))
+        if known and not lives and not alone:
+            say(f"{'the last worker has ended, and said why where it ran' if had else 'no worker lives'}: {_START}")
+        had, alone = had or lives, not lives
         if known:
             time.sleep(max(every_s, 5 * (time.monotonic() - looked)))  # a long queue is not looked at all the time
     return result

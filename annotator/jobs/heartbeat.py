@@ -8,9 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
 from sqlalchemy.exc import DBAPIError
 
+from annotator.jobs.queue import VERSION
 from annotator.workspace import Workspace
 from db.errors import StorageError
 from db.repositories import Workers
@@ -18,6 +20,12 @@ from db.repositories import Workers
 _FORGOTTEN_S = 86400.0
 
 logger = logging.getLogger(__name__)
+
+
+def version_here() -> str:
+    """Of what this machine would run: workers that say the same do the same."""
+    torch, _, _built_for = version("torch").partition("+")
+    return f"hoi-annotate {version('hoi-annotate')}, jobs {VERSION}, torch {torch}"
 
 
 class Heartbeat:
@@ -28,6 +36,7 @@ class Heartbeat:
 
     def __init__(self, workspace: Workspace, name: str, take_over: Callable[[list[str]], None]) -> None:
         self._workspace, self._name, self._take_over = workspace, name, take_over
+        self._version = version_here()
         self._silence = workspace.settings.worker_timeout
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -50,7 +59,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         with self._workspace.database.write() as session:
-            Workers(session).beat(self._name, socket.gethostname(), os.getpid())
+            Workers(session).beat(self._name, socket.gethostname(), os.getpid(), self._version)
 
     def _run(self) -> None:
         looks_from = time.monotonic()

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from annotator import work
+from annotator import logs, work
 from annotator.publishing import publish
 from annotator.records import without_name
 from annotator.reoptimising import carry_out, plan, plan_first
@@ -24,6 +24,8 @@ from db.models import Job, Revision
 from db.repositories import Jobs, Pairs, Revisions
 from pipeline.errors import HoiError, MissingWeights
 from pipeline.recipe import Recipe
+
+log = logs.get_logger(__name__)
 
 
 class ReviewJobs:
@@ -57,6 +59,7 @@ class ReviewJobs:
         except HoiError as error:
             self.fail(job_id, str(error))
         except Exception as error:  # a bug must not hold up the others' jobs
+            log.exception("job failed")
             self.fail(job_id, work.unexpected(error))
         return None
 

@@ -18,7 +18,7 @@ from annotator import logs, work
 from annotator.jobs.queue import prepare
 from annotator.jobs.worker import JobWorker
 from annotator.workspace import Workspace
-from db.errors import StorageError
+from db.errors import DatabaseBusy, StorageError, StorageUnwritable
 from pipeline.errors import HoiError
 
 GRACE_S = 30  # for what is in work when it is to stop
@@ -114,6 +114,8 @@ def _slot(root: Path, settings: dict[str, Any], ready: Any) -> None:
         worker.ended.wait()
         worker.stop(0 if worker.trouble else GRACE_S)
     except (HoiError, StorageError) as error:
+        if ready.is_set() and isinstance(error, StorageUnwritable | DatabaseBusy):  # it worked before: try again
+            sys.exit(str(error))
         worker.trouble = error
     if worker.trouble is not None:
         print(f"error: this worker cannot go on: {worker.trouble}", file=sys.stderr, flush=True)

@@ -56,11 +56,19 @@ class Photos:
             few = photos[start : start + _AT_ONCE]
             self._session.execute(update(Photo).where(Photo.id.in_(few)).values(**values))
 
-    def readable(self, statuses: Sequence[PhotoStatus], limit: int | None, queued: bool = True) -> Sequence[int]:
-        """Photos in these states, in ingest order; with or without those that wait in a queue."""
+    def readable(
+        self,
+        statuses: Sequence[PhotoStatus],
+        limit: int | None,
+        queued: bool = True,
+        among: Sequence[int] | None = None,
+    ) -> Sequence[int]:
+        """Photos in these states, in ingest order; with or without those that wait in a queue. `among`: of these."""
         query = select(Photo.id).where(Photo.status.in_(statuses), Photo.width.is_not(None)).order_by(Photo.id)
         if not queued:
             query = query.where((Photo.status != "pending") | Photo.chunk_id.is_(None))
+        if among is not None:
+            query = query.where(Photo.id.in_(among))
         return self._session.scalars(query.limit(limit)).all()
 
     def some(self, ids: Sequence[int]) -> Sequence[Photo]:

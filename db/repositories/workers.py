@@ -24,15 +24,15 @@ class Workers:
         now: datetime = self._session.execute(select(func.clock_timestamp())).scalar_one()
         return now
 
-    def beat(self, name: str, host: str, pid: int) -> None:
+    def beat(self, name: str, host: str, pid: int, version: str) -> None:
         """The worker lives, and says so."""
         now = self.now()
         found = self._session.get(Worker, name)
         if found is None:
-            self._session.add(Worker(name=name, host=host, pid=pid, started_at=now, seen_at=now))
+            self._session.add(Worker(name=name, host=host, pid=pid, started_at=now, seen_at=now, version=version))
         else:
             found.started_at = found.started_at if found.pid == pid else now
-            found.host, found.pid, found.seen_at = host, pid, now
+            found.host, found.pid, found.seen_at, found.version = host, pid, now, version
 
     def leave(self, name: str) -> None:
         """The worker ends: what it had begun is for others, at once."""

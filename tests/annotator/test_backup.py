@@ -21,12 +21,13 @@ from annotator.backup import MANIFEST, Copied, backup, repair, restore
 from annotator.checking import check
 from annotator.cli import app
 from annotator.errors import BadRequest
-from annotator.jobs import JobWorker
+from annotator.jobs import JobQueue, JobWorker, bulk
 from annotator.progress import Silent
 from annotator.web.links import Links
 from annotator.workspace import Workspace
 from db.models import Job
-from db.repositories import Pairs, Revisions
+from db.repositories import Chunks, Pairs, Photos, Revisions
+from pipeline.recipe import Recipe
 
 PhotoMaker = Callable[..., Path]
 
@@ -111,6 +112,27 @@ def test_what_reviewers_had_asked_for_is_done_where_it_was_restored(full: Worksp
     with new.database.read() as session:
         assert [job.state for job in session.query(Job).order_by(Job.id)][2:] == ["done", "done"]
         assert sorted(Revisions(session).get(pair).number for pair in Pairs(session).all()) == [1, 1, 2]
+    assert clean(new)
+    new.close()
+
+
+def test_photos_in_the_queue_wait_for_a_local_run_where_they_were_restored(full: Workspace, tmp_path: Path) -> None:
+    queue = JobQueue(full)
+    assert bulk.enqueue(full, queue, Recipe.load("cpu"), redo=True, size=2) == 3  # of 4, one cannot be read
+    queue.close()
+    with full.database.write() as session:
+        first = Chunks(session).unfinished()[0]
+        Chunks(session).begin(first, "somebody")
+        Photos(session).begin(Photos(session).waiting(first)[0].id, first)
+    backup(full, tmp_path / "backup", progress=Silent())
+    to(tmp_path / "new")(tmp_path / "backup")
+    new = Workspace(tmp_path / "new")
+    assert clean(new)
+    found = rows(new)
+    assert [(c["state"], c["finished_at"] is not None) for c in found["chunk"]] == [("done", True)] * 2
+    assert [(p["chunk_id"], p["tries"]) for p in found["photo"] if p["status"] == "pending"] == [(None, 0)] * 3
+    assert [chunk["state"] for chunk in rows(full)["chunk"]] == ["running", "queued"]  # the old one goes on
+    assert service.preannotate(new, Recipe.load("cpu"), progress=Silent()).photos == 3
     assert clean(new)
     new.close()
 

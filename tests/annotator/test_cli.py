@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from annotator.cli import app
+from annotator.workspace import Workspace
 from db.blobs import BlobStore
 from db.errors import StorageFull
 
@@ -458,6 +459,21 @@ def test_doctor_looks_at_the_workspace(inside: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     found = {entry["check"]: entry["state"] for entry in json.loads(result.stdout)}
     assert found["python"] == found["database"] == found["store"] == found["torch"] == "ok"
+
+
+def test_doctor_tells_of_a_worker_that_runs_another_version(inside: Path) -> None:
+    from annotator.jobs.heartbeat import version_here
+    from db.repositories import Workers
+
+    opened = Workspace(inside)
+    with opened.database.write() as session:
+        Workers(session).beat("same", "here", 1, version_here())
+        Workers(session).beat("other", "there", 2, "hoi-annotate 0.0.1, jobs 1, torch 1.0")
+    opened.close()
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    said = {(e["check"], e["state"]): e["said"] for e in found if e["check"].startswith("worker ")}
+    assert set(said) == {("worker same", "ok"), ("worker other", "ok"), ("worker other", "note")}
+    assert f"runs hoi-annotate 0.0.1, jobs 1, torch 1.0, this machine {version_here()}" in said["worker other", "note"]
 
 
 def test_help_needs_no_heavy_library() -> None:

@@ -82,6 +82,13 @@ def test_what_killed_writers_left_goes_too(full: Workspace) -> None:
     assert (gc(full).deleted_bytes, part.exists()) == (10, False)
 
 
+def test_a_part_whose_writer_has_just_put_the_blob_is_none(full: Workspace) -> None:
+    part = full.root / "store" / "ab" / f"{'ab' * 32}#1"
+    part.parent.mkdir(exist_ok=True)
+    part.symlink_to("gone")  # listed, and not there any more
+    assert gc(full).remains == 0
+
+
 def test_what_a_job_in_work_may_have_put_stays(full: Workspace) -> None:
     full.blobs.put(b"computed, not yet published")
     age(full)

@@ -7,22 +7,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import insert, text
+from sqlalchemy.orm import Session
 
 from annotator import service
-from annotator.jobs import JobQueue, JobWorker, bulk
+from annotator.jobs import JobQueue, JobWorker, bulk, slots
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
-from db.models import Job
-from db.repositories import Jobs, Pairs, Photos, Reviews, Revisions
+from db.errors import StorageUnwritable
+from db.models import Chunk, Job, Photo
+from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
 from db.session import Database
 from pipeline.errors import BadEdit
 from pipeline.recipe import Recipe
@@ -214,6 +218,104 @@ def test_photos_in_chunks_are_told_of_once_each(
     assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
     assert len(set(done.published)) == len(done.published) == 4
     assert bulk.watch(workspace, Silent()).photos == 0
+
+
+def test_a_reviewer_comes_before_bulk_work(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str, photo: PhotoMaker
+) -> None:
+    service.ingest(workspace, [str(photo("b.png", 2)), str(photo("c.png", 3))], progress=Silent())
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1) == 2
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    worker.start()
+    bulk.watch(workspace, Silent(), every_s=0.01)
+    with workspace.database.read() as session:
+        job = session.query(Job).one()
+        begun = [chunk.started_at for chunk in session.query(Chunk)]
+        assert job.finished_at is not None
+        assert all(time is not None and job.finished_at <= time for time in begun)
+
+
+@pytest.mark.parametrize(("photos", "chunks"), [(10, 3), (bulk.MANY, 50)])
+def test_chunks_are_larger_where_there_are_many_photos(
+    workspace: Workspace, queue: JobQueue, photos: int, chunks: int
+) -> None:
+    with workspace.database.write() as session:
+        session.execute(
+            insert(Photo), [{"sha256": f"{n:064x}", "name": "x.png", "width": 3, "height": 2} for n in range(photos)]
+        )
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu")) == photos
+    with workspace.database.read() as session:
+        assert Chunks(session).counts() == {"queued": chunks}
+
+
+def test_what_others_did_while_photos_are_queued_is_not_done_again(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
+    monkeypatch.setattr(bulk, "_AT_ONCE", 1)
+    add = queue.add_chunk
+
+    def add_slowly(session: Session, *about: Any) -> Any:
+        Photos(session).settle(2, None, "done", None, [])
+        return add(session, *about)
+
+    monkeypatch.setattr(queue, "add_chunk", add_slowly)
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1) == 2
+    with workspace.database.read() as session:
+        assert [photo.status for photo in Photos(session).all()] == ["pending", "done", "pending"]
+
+
+@pytest.mark.parametrize(("was_ready", "again"), [(True, True), (False, False)])
+def test_a_slot_that_worked_before_waits_for_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_ready: bool, again: bool
+) -> None:
+    workspace = Workspace.create(tmp_path / "slot")
+
+    def away(_: JobWorker) -> None:
+        raise StorageUnwritable("the server does not answer")
+
+    monkeypatch.setattr(JobWorker, "start", away)
+    monkeypatch.setattr("annotator.jobs.slots.signal.signal", lambda *_: None)
+    monkeypatch.setattr("annotator.jobs.slots.logs.configure", lambda _: None)
+    ready = threading.Event()
+    if was_ready:
+        ready.set()
+    with pytest.raises(SystemExit) as ended:
+        slots._slot(workspace.root, workspace.settings.model_dump(), ready)
+    assert (ended.value.code == "the server does not answer") is again
+    assert (ended.value.code == slots._UNFIT) is not again
+
+
+def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker
+) -> None:
+    service.ingest(workspace, [str(photo("a.png", 1)), str(photo("b.png", 2))], progress=Silent())
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=1)
+
+    def beat() -> None:
+        with workspace.database.write() as session:
+            Workers(session).beat("one", "here", 1, "a version")
+
+    def leave() -> None:
+        with workspace.database.write() as session:
+            Workers(session).leave("one")
+
+    def end() -> None:  # a local run does what no worker does
+        service.preannotate(workspace, Recipe.load("cpu"), progress=Silent())
+
+    said: list[str] = []
+    steps = [beat, leave, lambda: None, end]
+
+    def sleep(_: float) -> None:
+        steps.pop(0)()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("annotator.jobs.bulk.time.sleep", sleep)
+        bulk.watch(workspace, Silent(), said.append)
+    alone, left = said
+    assert alone.startswith("no worker lives: 'hoi-annotate worker' starts one")
+    assert left.startswith("the last worker has ended, and said why where it ran: 'hoi-annotate worker' starts one")
 
 
 def test_a_local_run_takes_over_what_is_queued(workspace: Workspace, queue: JobQueue, photo: PhotoMaker) -> None:

@@ -16,14 +16,17 @@ import pytest
 from engines import fill
 from web_server import add_pair, free_port, running
 
-from annotator import logs, service
+from annotator import logs, service, telling, work
+from annotator.jobs import JobQueue, bulk
 from annotator.metrics import Rows
 from annotator.progress import Silent
 from annotator.web.app import create_app
 from annotator.web.links import Links
 from annotator.workspace import Workspace
+from db.errors import StorageUnwritable
 from db.models import Job, Photo
 from db.repositories import Measures
+from pipeline.recipe import Recipe
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "annotator"]
@@ -86,6 +89,93 @@ def _unfinished(workspace: Workspace) -> bool:
 def _sha(workspace: Workspace, name: str) -> str:
     with workspace.database.read() as session:
         return session.query(Photo).filter_by(name=name).one().sha256[:12]
+
+
+def test_a_chunk_tells_of_its_photos_and_leaves_what_it_has_no_time_for(
+    workspace: Workspace,
+    photos: Path,
+    photo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import logging
+
+    photo("bug.png", 4)
+    service.ingest(workspace, [str(photos)], progress=Silent())
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    logs.configure("json")
+    queue = JobQueue(workspace)
+    monkeypatch.setattr(bulk, "USUAL_S", 0.0)  # what is left goes into chunks of one photo
+
+    def carry_out(chunk: int, left_after: int) -> list[dict[str, Any]]:
+        def perform(task: work.Task) -> work.Outcome:
+            nonlocal left_after
+            left_after -= 1
+            monkeypatch.setattr(bulk, "LONG_S", 1000.0 if left_after else -1.0)
+            return work.perform(task)
+
+        monkeypatch.setattr(bulk, "LONG_S", 1000.0)
+        bulk.BulkJobs(workspace, queue, "me", perform, lambda: False).carry_out(chunk)
+        return events(capsys.readouterr().err)
+
+    with workspace.database.read() as session:
+        names = [photo.name for photo in session.query(Photo).order_by(Photo.id)]
+    assert names == ["bug.png", "can.png", "cup.png", "nohand.png"]
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=4) == 4
+    found = carry_out(1, 2)
+    assert {event["chunk"] for event in found} == {1}
+    assert [(e["event"], e.get("photo")) for e in found] == [
+        ("chunk begun", None),
+        ("photo failed", "bug.png"),
+        ("revision published", "can.png"),
+        ("photo done", "can.png"),
+        ("chunk over", None),
+    ]
+    assert "a bug in a stage" in found[1]["reason"]
+    assert (found[0]["photos"], found[0]["recipe"], found[-1]["done"], found[-1]["left"]) == (4, "cpu", 2, 2)
+    families = {family.name: family for family in Rows(workspace).collect()}
+    assert {s.labels["state"]: s.value for s in families["hoi_chunks"].samples} == {"done": 1, "queued": 2}
+    assert families["hoi_photos_queued"].samples[0].value == 2
+    assert [e["event"] for e in carry_out(3, 1)] == ["chunk begun", "photo failed", "chunk over"]
+    queue.close()
+
+
+def test_a_bug_in_a_chunk_leaves_its_traceback(
+    workspace: Workspace,
+    photo: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import logging
+
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    logs.configure("json")
+    queue = JobQueue(workspace)
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"))
+
+    def fails(_: work.Task) -> work.Outcome:
+        raise ZeroDivisionError("the sum")
+
+    bulk.BulkJobs(workspace, queue, "me", fails, lambda: False).carry_out(1)
+    queue.close()
+    (failed,) = [event for event in events(capsys.readouterr().err) if event["event"] == "photo failed"]
+    assert (failed["chunk"], failed["photo"], failed["exception"][0]["exc_value"]) == (1, "cup.png", "the sum")
+    with workspace.database.read() as session:
+        assert "ZeroDivisionError: the sum" in (session.query(Photo).one().reason or "")
+
+
+def test_a_database_that_is_away_when_a_job_is_over_does_not_fail_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageUnwritable("the server does not answer")
+
+    monkeypatch.setattr(telling, "_of_job", away)
+    with telling.told(workspace, 7):
+        pass
 
 
 def test_preannotate_tells_in_json_when_asked(workspace: Workspace, photos: Path) -> None:
