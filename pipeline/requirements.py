@@ -65,13 +65,13 @@ def missing(recipe: Recipe, chosen: Sequence[Any] | None = None) -> list[str]:
 
 def adapters(recipe: Recipe) -> list[Any]:
     """The recipe's adapters in the order of the stages. Raises UnknownAdapter."""
-    chosen = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
+    chosen = [(stage, recipe.for_adapter(stage)) for stage in ADAPTER_STAGES]
     return [load_adapter(stage, settings["adapter"], settings) for stage, settings in chosen]
 
 
 def costs(recipe: Recipe, objects: int) -> list[str]:
     """What the recipe's paid services ask for so many objects, one line each. Raises PipelineError."""
-    used = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
+    used = [(stage, recipe.for_adapter(stage)) for stage in ADAPTER_STAGES]
     paid = [(stage, settings) for stage, settings in used if settings["adapter"] in PAID]
     return [load_adapter(stage, settings["adapter"], settings).cost(objects) for stage, settings in paid]
 

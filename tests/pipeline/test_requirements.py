@@ -16,8 +16,8 @@ from annotator.cli import app, gpu
 from pipeline import hub, requirements, terms
 from pipeline.adapters import SHIPPED
 from pipeline.hub_models import MODELS, HubModel
-from pipeline.recipe import Recipe, UnknownRecipe
-from pipeline.run import annotate_photo
+from pipeline.recipe import ADAPTER_STAGES, Recipe, UnknownRecipe
+from pipeline.run import _Run, annotate_photo
 from pipeline.types import Photo
 
 runner = CliRunner()
@@ -102,6 +102,15 @@ def test_adopted_weights_and_a_python_make_it_ready(tmp_path: Path, monkeypatch:
         hub.adopt(name, tmp_path / "files")
     assert requirements.missing(mine) == []
     requirements.check(mine, requirements.adapters(mine))
+
+
+def test_an_adapter_is_made_once_for_the_check_the_terms_and_the_run(tmp_path: Path) -> None:
+    """Two of them would be two models, or two processes of one, on the same GPU."""
+    mine = recipe(tmp_path, f"seed = 3\n{PAINT}")
+    made = dict(zip(ADAPTER_STAGES, requirements.adapters(mine), strict=True))
+    run = _Run(PHOTO, mine, None)
+    assert all(run.adapter(stage)[0] is adapter for stage, adapter in made.items())
+    assert mine.for_adapter("inpaint")["seed"] == 3
 
 
 def test_one_non_commercial_model_decides_for_the_recipe(tmp_path: Path) -> None:
