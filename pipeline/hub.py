@@ -151,7 +151,8 @@ def require(module: str, adapter: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingExtra(lacking(str(error.name), adapter, extra if error.name == module else "")) from error
+        package = str(error.name).partition(".")[0]  # a part of it cannot be installed
+        raise MissingExtra(lacking(package, adapter, extra if package == module else "")) from error
     except (ImportError, RuntimeError, OSError) as error:  # a native library that does not fit the others
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise MissingExtra(f"{adapter}: needs {module}, which does not import here ({said})") from error
