@@ -76,6 +76,19 @@ def costs(recipe: Recipe, objects: int) -> list[str]:
     return [load_adapter(stage, settings["adapter"], settings).cost(objects) for stage, settings in paid]
 
 
+def processes(recipe: Recipe, most: int) -> int:
+    """How many worker processes, each with models of its own, its device has memory for; `most` at most. 0 stays 0.
+
+    Raises BadPlacement.
+    """
+    if most < 2 or not recipe.vram_gb:
+        return most
+    from pipeline.device import Placement, memory_gb  # needs torch
+
+    fitting = memory_gb(Placement.of(recipe.settings["placement"]).torch_device) / recipe.vram_gb
+    return int(min(most, max(1.0, fitting)))
+
+
 def hand_model(recipe: Recipe) -> str:
     """The hand that the recipe fits and optimises."""
     return str(recipe.stage("hand").get("hand_model", OPEN_HAND))

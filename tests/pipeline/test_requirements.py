@@ -113,6 +113,16 @@ def test_an_adapter_is_made_once_for_the_check_the_terms_and_the_run(tmp_path: P
     assert mine.for_adapter("inpaint")["seed"] == 3
 
 
+@pytest.mark.parametrize(("vram_gb", "memory_gb", "fitting"), [(24, 25, 1), (24, 80, 3), (24, 16, 1), (0, 16, 4)])
+def test_no_more_processes_than_the_gpu_has_memory_for(
+    vram_gb: float, memory_gb: float, fitting: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = recipe(tmp_path, f'[placement]\ndevice = "cpu"\nvram_gb = {vram_gb}\n')
+    assert requirements.processes(mine, 4) == 4  # nothing limits it
+    monkeypatch.setattr("pipeline.device.memory_gb", lambda device: float(memory_gb))
+    assert [requirements.processes(mine, most) for most in (0, 1, 4)] == [0, 1, fitting]
+
+
 def test_one_non_commercial_model_decides_for_the_recipe(tmp_path: Path) -> None:
     free = Recipe.load("cpu")
     assert terms.verdict(free, terms.terms(free)) == "recipe 'cpu': commercial use is allowed"
