@@ -104,7 +104,6 @@ def test_saved_outputs_need_no_environment(tmp_path: Path) -> None:
 def test_one_process_for_all_its_adapters_which_makes_room_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device.release()
     device.limit(7)
     adapter = with_model(HamerFitter, {"x": np.ones(2)}, tmp_path, monkeypatch)
     other = HamerFitter(adapter._settings)

@@ -143,6 +143,12 @@ def test_a_third_partys_adapter_is_asked_for_its_licence(tmp_path: Path) -> None
     assert [(term.licence, term.commercial) for term in own] == [("not stated by its makers", None)]
 
 
+def test_a_service_has_terms_too(tmp_path: Path) -> None:
+    mine = recipe(tmp_path, '[reconstruct]\nadapter = "tripo3d"\n')
+    said = terms.verdict(mine, terms.terms(mine))
+    assert said == "recipe 'mine': commercial use under conditions; read the licences of tripo3d"
+
+
 def test_a_recipe_on_a_base_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     cpu = Recipe.load("cpu")
     text = 'seed = 3\n[placement]\nvram_gb = 8\n[segment]\nadapter = "landmark"\nthreads = 1\n'
