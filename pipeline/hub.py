@@ -133,6 +133,11 @@ def _hub_errors(model: HubModel) -> Iterator[None]:
             f"{model.name}: the hub is out of reach ({said}); with a network run again: {again} - or bring the files "
             f"of {model.repo} from elsewhere and run: hoi-annotate models adopt {model.name} FOLDER"
         ) from error
+    except OSError as error:
+        raise MissingWeights(
+            f"{model.name}: cannot write {_home(model.name)}: {error.strerror or error}; "
+            "set HOI_CACHE to a writable folder with room"
+        ) from error
 
 
 def _check_room(model: HubModel, where: Path) -> None:
