@@ -28,6 +28,7 @@ from db.errors import NotFound
 from db.models import Export, Job, Pair, PairStatus, Review, Revision, Verdict
 from db.repositories import Artifacts, Exports, Pairs, Photos, Reviews, Revisions
 from exports.base import ExportSummary, get_format
+from pipeline import requirements
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def preannotate(
         photos = take_over(workspace, wanted(retry=retry, redo=redo), limit)
         if not photos:
             return result
-        workers = workspace.settings.jobs if jobs is None else jobs
+        workers = requirements.processes(recipe, workspace.settings.jobs if jobs is None else jobs)
         log = workspace.root / "worker.log"
         log.unlink(missing_ok=True)
         progress.begin(len(photos))

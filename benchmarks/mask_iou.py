@@ -90,7 +90,7 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def _adapter(recipe: Recipe, stage: str) -> Any:
-    settings = recipe.stage(stage)
+    settings = recipe.for_adapter(stage)
     return load_adapter(stage, settings["adapter"], settings)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from exports.base import Record
+from pipeline.hand_model.model import OPEN_HAND
 
 CONTACT_M = 0.005  # a hand vertex closer to the object than this touches it (or is inside)
 MEASURES = {  # what is measured of a pair, and its unit
@@ -38,7 +39,10 @@ KINDS = {  # what is counted
 
 
 def of(record: Record) -> dict[str, Any]:
-    """One record's share (JSON): {counted: {name: [values]}, measured: {name: number}, contact: [vertex ids]}."""
+    """One record's share (JSON): {counted: {name: [values]}, measured: {name: number}, contact: [vertex ids]}.
+
+    Vertex ids are those of the hand `model` it is in.
+    """
     made, origin = record.reconstruction, record.provenance
     vertices = made.object.mesh.vertices
     size = made.object_pose.scale * float(np.linalg.norm(np.ptp(vertices, 0)))
@@ -57,6 +61,7 @@ def of(record: Record) -> dict[str, Any]:
     }
     return {
         "side": made.hand.side,
+        "model": made.estimate.model,
         "counted": counted,
         "measured": {
             name: round(float(value), 6) for name, value in measured.items() if value is not None and np.isfinite(value)
@@ -72,7 +77,8 @@ class Figures:
     count: int = 0
     counted: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in KINDS})
     measured: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
-    contact: dict[str, np.ndarray] = field(default_factory=dict)  # by side: (778,) how many pairs touch there
+    contact: dict[str, np.ndarray] = field(default_factory=dict)  # by hand: (778,) how many pairs touch there
+    hands: Counter[str] = field(default_factory=Counter)  # "right", "left" for the open hand; "right mano" for another
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Quartiles of everything measured."""
@@ -93,7 +99,9 @@ def collect(shares: Iterable[Mapping[str, Any]]) -> Figures:
             figures.counted[name].update(values)
         for name, value in share["measured"].items():
             figures.measured[name].append(value)
-        touched = figures.contact.setdefault(share["side"], np.zeros(778, dtype=np.int64))
+        hand = share["side"] if share["model"] == OPEN_HAND else f"{share['side']} {share['model']}"
+        figures.hands[hand] += 1
+        touched = figures.contact.setdefault(hand, np.zeros(778, dtype=np.int64))
         touched[share["contact"]] += 1
     return figures
 

@@ -6,16 +6,18 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, get_args
+from typing import Any
 
 import cv2
 import numpy as np
 
+from exports.hands import hand_here
 from exports.statistics import CONTACT_M, KINDS, MEASURES, Figures
 from pipeline.geometry.camera import from_focal
 from pipeline.geometry.raster import depth_layers
-from pipeline.hand_model import HandModel, load_hand
-from pipeline.types import U8, HandPose, Side
+from pipeline.hand_model import HandModel
+from pipeline.hand_model.model import OPEN_HAND
+from pipeline.types import U8, HandPose
 
 BARS, BINS = 12, 24  # most rows of a count, columns of a histogram
 PICTURE = 320  # pixels of a hand
@@ -43,9 +45,11 @@ def page(figures: Figures, header: Mapping[str, Any]) -> bytes:
         if (values := figures.measured[name])
     ]
     hands = [
-        _figure(f"contact, {side} hands (darkest: {touched.max() / total:.0%} of them)", _hand(side, touched / total))
-        for side in get_args(Side)
-        if (touched := figures.contact.get(side)) is not None and (total := figures.counted["side"][side])
+        _figure(
+            f"contact, {_named(hand)} (darkest: {touched.max() / total:.0%} of them)", _hand(model, touched / total)
+        )
+        for hand, touched in sorted(figures.contact.items())
+        if (model := _model(hand)) is not None and (total := figures.hands[hand])
     ]
     skipped = Counter(reason for _, reason in header["skipped"])
     body = [
@@ -104,15 +108,25 @@ def _histogram(values: Sequence[float]) -> str:
     return f'<svg viewBox="0 0 320 112">{"".join(columns)}{axis}{ends}</svg>'
 
 
-def _hand(side: Side, share: np.ndarray) -> str:
+def _model(hand: str) -> HandModel | None:
+    """The model that a hand's vertices are numbered in, as `Figures.hands` names it; None when it is not here."""
+    side, _, name = hand.partition(" ")
+    return hand_here("right" if side == "right" else "left", name or OPEN_HAND)
+
+
+def _named(hand: str) -> str:
+    side, _, name = hand.partition(" ")
+    return f"{side} hands of {name}" if name else f"{side} hands"
+
+
+def _hand(model: HandModel, share: np.ndarray) -> str:
     """A flat hand from the palm and from the back, its faces coloured by (778,) shares in [0, 1]."""
-    model = load_hand(side)
     views = []
     for name, palmar in (("palm", True), ("back", False)):
         ok, png = cv2.imencode(".png", _drawn(model, share / max(share.max(), 1e-9), palmar))
         assert ok, "cv2 always encodes a picture it has made"
         data = base64.b64encode(png.tobytes()).decode()
-        views.append(f'<img alt="{side} hand, {name}" title="{name}" src="data:image/png;base64,{data}">')
+        views.append(f'<img alt="{model.side} hand, {name}" title="{name}" src="data:image/png;base64,{data}">')
     return f'<div class="hands">{" ".join(views)}</div>'
 
 

@@ -84,22 +84,19 @@ class Placement:
     def apply(self, model: T) -> T:
         """A torch module (set to evaluation) or a diffusers pipeline, where it is to run, ready to be called.
 
-        A pipeline that is offloaded keeps its parts in main memory and brings each to the GPU for as long as it works;
-        a module that is offloaded ('sequential') does so layer by layer. On the CPU nothing is offloaded. A pipeline
-        keeps the number formats that it was loaded in: some of its parts may want another than the rest.
+        A pipeline that is offloaded keeps its parts in main memory and brings each to the GPU for as long as it works.
+        A module alone is on its device whole, `shared` moves it away: some use weights of a layer without calling it,
+        which no layer-by-layer offload survives. On the CPU nothing is offloaded. A pipeline keeps the number formats
+        that it was loaded in: some of its parts may want another than the rest.
         """
         device = self.torch_device
         anything: Any = model
         if isinstance(model, torch.nn.Module):
             model.eval().requires_grad_(False)
-            model.to(dtype=self.torch_dtype)
+            return cast(T, model.to(device, self.torch_dtype))
         how = self._offload_of(model)
         if device.type == "cpu" or how == "none":
             return cast(T, anything.to(device))
-        if isinstance(model, torch.nn.Module):
-            from accelerate import cpu_offload
-
-            return cast(T, cpu_offload(model, device) if how == "sequential" else model.to(device))
         (anything.enable_sequential_cpu_offload if how == "sequential" else anything.enable_model_cpu_offload)(
             device=device
         )
@@ -196,12 +193,13 @@ def resident() -> dict[str, float]:
 
 def _make_room(gb: float, but: str = "") -> None:
     """Parks models, least recently used first, until `gb` more fit into the budget."""
+    devices = {held.device for held in _kept.values() if held.device is not None}
+    budget = _budget_gb or min(map(memory_gb, devices), default=float("inf"))
     for key, held in _kept.items():
-        budget = _budget_gb or (memory_gb(held.device) if held.device is not None else float("inf"))
         others = sum(size for name, size in resident().items() if name != but)
         if others + gb <= budget:
             return
-        if key == but or held.parked:
+        if key == but or held.parked or not held.gb:
             continue
         if held.device is not None:
             held.model.to("cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -9,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pipeline import hub
+from pipeline.device import shared
 from pipeline.errors import HoiError
-from pipeline.worker_protocol import MissingEnvironment, Worker
+from pipeline.worker_protocol import Answer, MissingEnvironment, Worker
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,22 @@ class Foreign:
         options |= {"repo": str(repo), "weights": str(weights)}
         times = {key: float(settings[key]) for key in ("timeout_s", "silence_s") if key in settings}
         return Worker(self.name, python, self.script, self.conventions, options, repo, **times)
+
+    def ask(
+        self,
+        settings: Mapping[str, Any],
+        what: str,
+        arrays: Mapping[str, NDArray],
+        values: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """One question to the one worker that this process has for these settings; it takes room in the VRAM budget.
+
+        Raises WorkerFailed, MissingEnvironment or MissingWeights.
+        """
+        places = [self._python(settings), str(self._repo(settings)), str(self._weights(settings))]
+        key = json.dumps([self.name, *places, hub.digest(self.name), dict(settings)], sort_keys=True)
+        vram_gb = 0.0 if settings.get("device") == "cpu" else hub.MODELS[self.name].vram_gb
+        return shared(f"worker {key}", lambda: self.worker(settings), vram_gb).ask(what, arrays, values)
 
     def _given(self, what: str, settings: Mapping[str, Any]) -> str:
         variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"

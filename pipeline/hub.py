@@ -133,6 +133,11 @@ def _hub_errors(model: HubModel) -> Iterator[None]:
             f"{model.name}: the hub is out of reach ({said}); with a network run again: {again} - or bring the files "
             f"of {model.repo} from elsewhere and run: hoi-annotate models adopt {model.name} FOLDER"
         ) from error
+    except OSError as error:
+        raise MissingWeights(
+            f"{model.name}: cannot write {_home(model.name)}: {error.strerror or error}; "
+            "set HOI_CACHE to a writable folder with room"
+        ) from error
 
 
 def _check_room(model: HubModel, where: Path) -> None:
@@ -151,7 +156,8 @@ def require(module: str, adapter: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingExtra(lacking(str(error.name), adapter, extra if error.name == module else "")) from error
+        package = str(error.name).partition(".")[0]  # a part of it cannot be installed
+        raise MissingExtra(lacking(package, adapter, extra if package == module else "")) from error
     except (ImportError, RuntimeError, OSError) as error:  # a native library that does not fit the others
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise MissingExtra(f"{adapter}: needs {module}, which does not import here ({said})") from error

@@ -216,8 +216,8 @@ MODELS: dict[str, HubModel] = {
         HubModel(
             name="instantmesh",
             repo="TencentARC/InstantMesh",
-            licence="Apache-2.0",
-            commercial=True,
+            licence="Apache-2.0; that of Zero123++ (which it fetches itself)",
+            commercial=None,
             size_gb=8,
             vram_gb=16,
             improves="the paper's shapes: any object, also its back",

@@ -100,6 +100,10 @@ class Recipe:
         section: dict[str, Any] = self.settings[name] if name != "camera" else self.settings.get(name, CAMERA)
         return {**self.settings.get("placement", {}), **section} if name in ADAPTER_STAGES else section
 
+    def for_adapter(self, name: str) -> dict[str, Any]:
+        """What a stage's adapter is made with: its settings, and the recipe's seed where it has none of its own."""
+        return {"seed": self.seed, **self.stage(name)}
+
     def telling(self, name: str) -> dict[str, Any]:
         """Those settings of a stage that its result depends on: part of its cache key."""
         return {key: value for key, value in self.stage(name).items() if key not in WHERE_ONLY}

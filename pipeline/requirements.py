@@ -65,15 +65,28 @@ def missing(recipe: Recipe, chosen: Sequence[Any] | None = None) -> list[str]:
 
 def adapters(recipe: Recipe) -> list[Any]:
     """The recipe's adapters in the order of the stages. Raises UnknownAdapter."""
-    chosen = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
+    chosen = [(stage, recipe.for_adapter(stage)) for stage in ADAPTER_STAGES]
     return [load_adapter(stage, settings["adapter"], settings) for stage, settings in chosen]
 
 
 def costs(recipe: Recipe, objects: int) -> list[str]:
     """What the recipe's paid services ask for so many objects, one line each. Raises PipelineError."""
-    used = [(stage, recipe.stage(stage)) for stage in ADAPTER_STAGES]
+    used = [(stage, recipe.for_adapter(stage)) for stage in ADAPTER_STAGES]
     paid = [(stage, settings) for stage, settings in used if settings["adapter"] in PAID]
     return [load_adapter(stage, settings["adapter"], settings).cost(objects) for stage, settings in paid]
+
+
+def processes(recipe: Recipe, most: int) -> int:
+    """How many worker processes, each with models of its own, its device has memory for; `most` at most. 0 stays 0.
+
+    Raises BadPlacement.
+    """
+    if most < 2 or not recipe.vram_gb:
+        return most
+    from pipeline.device import Placement, memory_gb  # needs torch
+
+    fitting = memory_gb(Placement.of(recipe.settings["placement"]).torch_device) / recipe.vram_gb
+    return int(min(most, max(1.0, fitting)))
 
 
 def hand_model(recipe: Recipe) -> str:

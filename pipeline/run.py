@@ -89,8 +89,7 @@ class _Run:
 
     def check(self) -> None:
         """Raises NotReady, with all that is missing, before any work."""
-        chosen = ((stage, self.recipe.stage(stage)) for stage in ADAPTER_STAGES)
-        requirements.check(self.recipe, [load_adapter(stage, own["adapter"], own) for stage, own in chosen])
+        requirements.check(self.recipe, [self._made(stage) for stage in ADAPTER_STAGES])
 
     def stage(self, name: str, kind: type[T], inputs: list[Any], work: Callable[[], T], version: str = "") -> T:
         """The cached result of a stage, or the result of `work`, cached. `inputs` are dataclasses or JSON values."""
@@ -113,9 +112,12 @@ class _Run:
 
     def adapter(self, stage: str) -> tuple[Any, str]:
         """The recipe's adapter of a stage and the version string that goes into the cache key."""
-        settings = {"seed": self.recipe.seed, **self.recipe.stage(stage)}
-        adapter = load_adapter(stage, settings["adapter"], settings)
+        adapter = self._made(stage)
         return adapter, f"{adapter.name} {adapter.version} {adapter.weights_digest}"
+
+    def _made(self, stage: str) -> Any:
+        settings = self.recipe.for_adapter(stage)
+        return load_adapter(stage, settings["adapter"], settings)
 
 
 def annotate_photo(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline import hub
-from pipeline.device import Placement, shared
+from pipeline.device import Placement
 from pipeline.errors import MissingExtra, PipelineError
+from pipeline.pretrained import enough_memory, loaded
 from pipeline.types import Camera, Photo
 
 WEIGHTS = "moge"
@@ -27,6 +30,11 @@ class MogeCamera:
         self._settings = dict(settings)
         self._placement = Placement.of(settings)
 
+    def needs(self) -> list[str]:
+        """One line when its package is not here; it is in its makers' repository only, so no extra of ours has it."""
+        there = importlib.util.find_spec("moge") is not None
+        return [] if there else [f"moge: needs its own package, which is not installed; run: {INSTALL}"]
+
     @property
     def weights_digest(self) -> str:
         """sha256 over the weights; '' while they are not here."""
@@ -41,7 +49,7 @@ class MogeCamera:
         model = self._model()
         image = torch.as_tensor(np.ascontiguousarray(photo.image), dtype=torch.float32).permute(2, 0, 1) / 255
         device = self._placement.torch_device
-        with torch.inference_mode():
+        with enough_memory(self.name), torch.inference_mode():
             found = model.infer(
                 image.to(device),
                 resolution_level=int(self._settings.get("resolution_level", 9)),
@@ -52,17 +60,16 @@ class MogeCamera:
         return camera_of(K, width, height, photo.name)
 
     def _model(self) -> Any:
-        folder = hub.folder(WEIGHTS)
+        hub.folder(WEIGHTS)
         try:
             from moge.model.v2 import MoGeModel
-        except ImportError as error:  # its makers give it from their repository only, so no extra of ours has it
+        except ImportError as error:
             raise MissingExtra(f"moge: needs its own package ({error}); run: {INSTALL}") from error
-        placement = self._placement
-        key = f"{WEIGHTS} {hub.digest(WEIGHTS)} {placement.torch_device}"
-        # its own code works in float32 and casts where it may
-        return shared(
-            key, lambda: MoGeModel.from_pretrained(str(folder / "model.pt")).to(placement.torch_device).eval()
-        )
+
+        def load(folder: Path) -> Any:  # its own code works in float32 and casts where it may
+            return MoGeModel.from_pretrained(str(folder / "model.pt")).to(self._placement.torch_device).eval()
+
+        return loaded(self.name, WEIGHTS, "moge.MoGeModel", self._placement, load)
 
 
 def camera_of(normalised: np.ndarray, width: int, height: int, name: str) -> Camera:

@@ -16,7 +16,7 @@ from pipeline.hand.saved import files_digest, read_hands
 from pipeline.hand.weak_perspective import CropHand, rotation_vector
 from pipeline.hand_model.model import OPEN_HAND
 from pipeline.types import Camera, HandDetection, HandEstimate, Mask, Photo
-from pipeline.worker_protocol import Answer, Worker
+from pipeline.worker_protocol import Answer
 
 CONVENTIONS = {
     "hand": "mano right, absolute angles",
@@ -36,7 +36,6 @@ class CropFitter:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._worker: Worker | None = None
 
     def needs(self) -> list[str]:
         """One line for each thing that is missing."""
@@ -59,16 +58,11 @@ class CropFitter:
             raise PipelineError(f"{photo.name}: {self.name} sees no hand where the keypoints are")
         return estimate(best, detection, camera, self._settings.get("hand_model", OPEN_HAND))
 
-    def _started(self) -> Worker:
-        if self._worker is None:
-            self._worker = self.foreign.worker(self._settings)
-        return self._worker
-
     def _predicted(self, photo: Photo, detection: HandDetection) -> list[CropHand]:
         sides = sides_of(detection)
         right = np.array([side == "right" for side in sides], dtype=np.float64)
         boxes = np.tile(box_of(detection), (len(sides), 1))
-        answer = self._started().ask("hands", {"image": photo.image, "boxes": boxes, "right": right})
+        answer = self.foreign.ask(self._settings, "hands", {"image": photo.image, "boxes": boxes, "right": right})
         return [_crop_hand(answer, i, len(sides), right[i]) for i in range(len(sides))]
 
 

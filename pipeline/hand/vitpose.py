@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from pipeline import hub
-from pipeline.device import Placement, shared
+from pipeline.device import Placement
 from pipeline.errors import NoHandFound, PipelineError
+from pipeline.pretrained import enough_memory, pretrained
 from pipeline.types import F64, U8, HandBox, HandDetection, HandHints, Photo, Side
 
 WEIGHTS = "vitpose"
@@ -101,27 +102,19 @@ class VitposeDetector:
         to_crop = crop_matrix(box, width, height)
         crop = cv2.warpAffine(image, opencv(to_crop), (width, height), flags=cv2.INTER_LINEAR).astype(np.float64)
         pixels = torch.as_tensor(((crop / 255 - MEAN) / STD).transpose(2, 0, 1)[None], dtype=torch.float32)
-        weight = next(model.parameters())
+        device = self._placement.torch_device
         extra = {}
         if int(getattr(model.config.backbone_config, "num_experts", 1)) > 1:
-            extra["dataset_index"] = torch.tensor([WHOLE_BODY], device=weight.device)
-        with torch.inference_mode():
-            maps = model(pixel_values=pixels.to(weight), **extra).heatmaps[0].float().cpu().numpy()
+            extra["dataset_index"] = torch.tensor([WHOLE_BODY], device=device)
+        with enough_memory(self.name), torch.inference_mode():
+            maps = model(pixel_values=pixels.to(device, model.dtype), **extra).heatmaps[0].float().cpu().numpy()
         places, scores = peaks(maps.astype(np.float64))
         in_crop = places * (np.array([width, height]) / maps.shape[:0:-1])
         back = np.linalg.inv(np.vstack([to_crop, [0, 0, 1]]))
         return np.asarray(in_crop @ back[:2, :2].T + back[:2, 2]), scores
 
     def _model(self) -> Any:
-        folder = hub.folder(WEIGHTS)
-        transformers = hub.require("transformers", adapter=self.name, extra="large")
-        key = f"{WEIGHTS} {hub.digest(WEIGHTS)} {self._placement}"
-
-        def load() -> Any:
-            model = transformers.VitPoseForPoseEstimation.from_pretrained(folder, local_files_only=True)
-            return self._placement.apply(model)
-
-        return shared(key, load)
+        return pretrained(self.name, WEIGHTS, "transformers", "VitPoseForPoseEstimation", self._settings)
 
 
 def crop_matrix(box: F64, width: int, height: int) -> F64:

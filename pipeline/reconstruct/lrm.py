@@ -13,7 +13,7 @@ from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.frames import Frame
 from pipeline.reconstruct.square import shown
 from pipeline.types import Camera, Completion, Mask, ObjectMesh, Photo
-from pipeline.worker_protocol import Answer, Worker
+from pipeline.worker_protocol import Answer
 
 
 class LargeReconstructor:
@@ -27,7 +27,6 @@ class LargeReconstructor:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._worker: Worker | None = None
 
     def needs(self) -> list[str]:
         """One line for each thing that is missing."""
@@ -44,13 +43,8 @@ class LargeReconstructor:
         """See `Reconstructor`. The same picture, weights and seed give the same mesh as far as the GPU does."""
         shot = Shot.of(photo, completion, camera, distance)
         picture = shown(completion, shot.square, camera)
-        mesh = mesh_of(self._started().ask("mesh", {"picture": picture}))
+        mesh = mesh_of(self.foreign.ask(self._settings, "mesh", {"picture": picture}))
         return object_mesh(self.name, mesh, self.frame, shot, self.depth_known)
-
-    def _started(self) -> Worker:
-        if self._worker is None:
-            self._worker = self.foreign.worker(self._settings)
-        return self._worker
 
 
 def mesh_of(answer: Answer) -> ForeignMesh:

@@ -15,7 +15,7 @@ from pipeline.hand.registration import rotation_to
 from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.lrm import mesh_of
 from pipeline.types import F64, Camera, Completion, Mask, ObjectMesh, Photo
-from pipeline.worker_protocol import Answer, Worker
+from pipeline.worker_protocol import Answer
 
 Y_UP_TO_Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # of columns
 FROM_PYTORCH3D = np.diag([-1.0, -1.0, 1.0])  # its camera has x left and y up
@@ -41,7 +41,6 @@ class Sam3DObjectsReconstructor:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._worker: Worker | None = None
 
     def needs(self) -> list[str]:
         """One line for each thing that is missing."""
@@ -58,13 +57,8 @@ class Sam3DObjectsReconstructor:
         """See `Reconstructor`."""
         shot = Shot.of(photo, completion, camera, distance)
         mask = completion.amodal_mask.astype(np.uint8)
-        mesh, rotation = posed(self._started().ask("mesh", {"image": completion.image, "mask": mask}))
+        mesh, rotation = posed(self.foreign.ask(self._settings, "mesh", {"image": completion.image, "mask": mask}))
         return object_mesh(self.name, mesh, rotation, shot, depth_known=0.8)
-
-    def _started(self) -> Worker:
-        if self._worker is None:
-            self._worker = self.foreign.worker(self._settings)
-        return self._worker
 
 
 def posed(answer: Answer) -> tuple[ForeignMesh, F64]:

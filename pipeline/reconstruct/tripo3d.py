@@ -38,6 +38,7 @@ class Tripo3DReconstructor:
 
     name = "tripo3d"
     version = "1"
+    licence, commercial = "the service's terms (https://platform.tripo3d.ai)", None
     frame = Frame("+y", "+x", azimuths=(0, 20, -20, 45, -45, 90, -90, 180), elevations=(0, 15, 30, 50, 75, -20))
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

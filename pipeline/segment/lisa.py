@@ -11,7 +11,6 @@ from pipeline import hub
 from pipeline.foreign import Foreign
 from pipeline.segment.sort_out import Seen, sort_out
 from pipeline.types import HandDetection, Masks, Photo
-from pipeline.worker_protocol import Worker
 
 HANDS = "Please segment all hands in this image."
 HELD = "What is being held by the hand? Please provide its segmentation mask."
@@ -37,7 +36,6 @@ class LisaSegmenter:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
-        self._worker: Worker | None = None
 
     def needs(self) -> list[str]:
         """One line for each thing that is missing."""
@@ -53,14 +51,9 @@ class LisaSegmenter:
         if not hands:
             return []
         prompts = list(self._settings.get("prompts", (HANDS, HELD)))
-        answer = self._started().ask("masks", {"image": photo.image}, {"prompts": prompts})
+        answer = self.foreign.ask(self._settings, "masks", {"image": photo.image}, {"prompts": prompts})
         skin, held = answer.required("masks", 2, *photo.size) > 0
         if not skin.any():
             return ["LISA sees no hand"] * len(hands)
         nothing = np.zeros(photo.size, dtype=bool)
         return sort_out(hands, [Seen(skin, held & ~skin, nothing, SCORE) for _ in hands], photo.size)
-
-    def _started(self) -> Worker:
-        if self._worker is None:
-            self._worker = self.foreign.worker(self._settings)
-        return self._worker

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pipeline import hub
+from pipeline.device import Placement
 from pipeline.pretrained import enough_memory, pretrained
 from pipeline.segment.by_prompts import Guess
 from pipeline.segment.prompts import Ask, Prompt
@@ -41,13 +42,18 @@ class Sam2Segmenter:
 
 def looking_at(image: U8, settings: Mapping[str, Any], adapter: str) -> Ask:
     """Asks SAM 2 about one picture (H, W, 3), which is encoded with the first question."""
-    model = pretrained(adapter, MODEL, "transformers", "Sam2Model", settings)
+
+    def in_place() -> Any:  # for every question: another model may have needed its room meanwhile
+        return pretrained(adapter, MODEL, "transformers", "Sam2Model", settings)
+
+    model, device = in_place(), Placement.of(settings).torch_device
     side = int(model.config.prompt_encoder_config.image_size)
-    encoded: dict[str, Any] = {"pixel_values": square(image, side, MEAN, STD).to(model.device, model.dtype)}
+    encoded: dict[str, Any] = {"pixel_values": square(image, side, MEAN, STD).to(device, model.dtype)}
 
     def ask(prompt: Prompt) -> tuple[Mask, float]:
+        asked = {**encoded, **_inputs(prompt, image, side, device)}
         with enough_memory(adapter), torch.inference_mode():
-            answer = model(**encoded, **_inputs(prompt, image, side, model), multimask_output=prompt.box is None)
+            answer = in_place()(**asked, multimask_output=prompt.box is None)
         encoded.clear()
         encoded["image_embeddings"] = answer.image_embeddings
         scores = answer.iou_scores[0, 0].float().cpu()
@@ -58,14 +64,14 @@ def looking_at(image: U8, settings: Mapping[str, Any], adapter: str) -> Ask:
     return ask
 
 
-def _inputs(prompt: Prompt, image: U8, side: int, model: Any) -> dict[str, torch.Tensor]:
+def _inputs(prompt: Prompt, image: U8, side: int, device: torch.device) -> dict[str, torch.Tensor]:
     points = into_square(np.vstack([prompt.inside, prompt.outside]), image, side)
     labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
     inputs = {}
     if labels:
-        inputs["input_points"] = torch.tensor(points[None, None], dtype=torch.float32, device=model.device)
-        inputs["input_labels"] = torch.tensor([[labels]], device=model.device)
+        inputs["input_points"] = torch.tensor(points[None, None], dtype=torch.float32, device=device)
+        inputs["input_labels"] = torch.tensor([[labels]], device=device)
     if prompt.box is not None:
         box = into_square(prompt.box.reshape(2, 2), image, side).reshape(1, 1, 4)
-        inputs["input_boxes"] = torch.tensor(box, dtype=torch.float32, device=model.device)
+        inputs["input_boxes"] = torch.tensor(box, dtype=torch.float32, device=device)
     return inputs

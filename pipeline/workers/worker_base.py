@@ -172,7 +172,10 @@ class _Beats:
 
     def _run(self, out, began):
         while not self._done.wait(BEAT_S):
-            _say(out, {"beat": round(time.monotonic() - began, 1)})
+            try:
+                _say(out, {"beat": round(time.monotonic() - began, 1)})
+            except OSError:  # who asked is gone: what it waited for must not keep a GPU busy
+                os._exit(1)
 
     def stop(self):
         self._done.set()

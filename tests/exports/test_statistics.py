@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from synthetic_pairs import make_record
 
 from exports import statistics
 from exports.base import Record, get_format
-from exports.statistics_page import PICTURE, _drawn
+from exports.statistics_page import PICTURE, _drawn, page
 from pipeline.hand_model import load_hand
+from pipeline.hand_model.model import ASSETS
 
 
 def _with_contact(record: Record, vertices: list[int]) -> Record:
@@ -38,6 +40,24 @@ def test_figures_are_those_of_the_records() -> None:
     assert np.flatnonzero(figures.contact["right"]).tolist() == [7, 20]
     assert figures.contact["right"][[7, 20]].tolist() == [2, 2]
     assert figures.summary()["penetration_mm"] == {"n": 3, "p25": 2.0, "median": 2.0, "p75": 2.0}
+
+
+def test_contact_is_counted_and_drawn_in_the_hand_model_that_numbers_the_vertices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOI_CACHE", str(tmp_path))
+    record = _with_contact(make_record(0, "right"), [7, 20, 30])
+    made = record.reconstruction
+    own = replace(record, reconstruction=replace(made, estimate=replace(made.estimate, model="mano")))
+    figures = statistics.collect([statistics.of(r) for r in (record, record, own)])
+    assert {hand: touched[7] for hand, touched in figures.contact.items()} == {"right": 2, "right mano": 1}
+    header = {"format": "coco", "samples": [], "skipped": []}
+    shown = page(figures, header).decode()
+    assert "contact, right hands (darkest: 100% of them)" in shown
+    assert "hands of mano" not in shown  # it is not on this machine
+    (tmp_path / "mano").mkdir()
+    (tmp_path / "mano" / "MANO_RIGHT.npz").write_bytes((ASSETS / "OPEN_HAND_RIGHT.npz").read_bytes())
+    assert "contact, right hands of mano (darkest: 100% of them)" in page(figures, header).decode()
 
 
 def test_hands_are_drawn_as_one_sees_them() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import hub
+from pipeline import device, hub
 from pipeline.worker_protocol import SCRIPTS
 
 SCRIPT = Path(__file__).parent / "fake_model_worker.py"
@@ -22,6 +22,7 @@ def with_model(
     adapter_class: Any, answer: Mapping[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
 ) -> Any:
     """The adapter, whose model answers the given arrays."""
+    device.release()  # the process of the test before
     monkeypatch.setenv("HOI_TEST_WORKERS", str(SCRIPTS))
     folder.mkdir(exist_ok=True)
     np.savez(folder / "answer.npz", **answer)

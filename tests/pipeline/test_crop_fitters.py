@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from foreign_model import asked, with_model
 from scipy.spatial.transform import Rotation
 from test_weak_perspective import NOTHING, detection_of, photo_of, photographed, predicted
 
+from pipeline import device
 from pipeline.adapters import load_adapter
 from pipeline.errors import PipelineError
 from pipeline.geometry.camera import project
@@ -96,3 +99,26 @@ def test_saved_outputs_need_no_environment(tmp_path: Path) -> None:
     pose, camera = photographed("right", "middle", 1)
     with pytest.raises(PipelineError, match="no saved hand in"):
         adapter.fit(photo_of(camera), detection_of(pose, camera), NOTHING, camera)
+
+
+def test_one_process_for_all_its_adapters_which_makes_room_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.limit(7)
+    adapter = with_model(HamerFitter, {"x": np.ones(2)}, tmp_path, monkeypatch)
+    other = HamerFitter(adapter._settings)
+
+    def pid(fitter: HamerFitter) -> int:
+        return int(fitter.foreign.ask(fitter._settings, "hands", {}).values["pid"])
+
+    try:
+        first = pid(adapter)
+        assert pid(other) == first
+        assert sum(device.resident().values()) == 6  # as the hub's list says of HaMeR
+        device.shared("large", lambda: torch.nn.Linear(8, 8), needs_gb=5)
+        with pytest.raises(ProcessLookupError):
+            os.kill(first, 0)
+        assert pid(adapter) != first
+    finally:
+        device.release()
+        device.limit(0)

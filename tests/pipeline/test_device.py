@@ -128,3 +128,22 @@ def test_a_worker_that_must_give_room_is_closed_and_may_come_back() -> None:
     assert set(device.resident()) == {"worker"}
     device.release()
     assert closed == ["worker", "worker"]
+
+
+def test_a_worker_that_is_asked_first_does_not_hide_that_the_gpu_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "memory_gb", lambda where: 0.006)  # without a budget: what the device has
+    closed: list[str] = []
+    device.shared("worker", lambda: SimpleNamespace(close=lambda: closed.append("worker")), needs_gb=0.001)
+    device.shared("a", linear)
+    device.shared("b", linear)
+    assert set(device.resident()) == {"b"}
+    assert closed == ["worker"]
+
+
+def test_a_module_is_on_its_device_whole_however_a_recipe_offloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SAM 2 takes weights of layers that it does not call: layer by layer it cannot be asked about points."""
+    elsewhere = torch.device("meta")  # in the GPU's place
+    monkeypatch.setattr(Placement, "torch_device", property(lambda self: elsewhere))
+    model = Placement(dtype="float32", offload="sequential").apply(linear(8))
+    assert model.weight.device == elsewhere
+    assert not hasattr(model, "_hf_hook")

@@ -140,6 +140,14 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(far: FakeHub, mo
     assert far.served == []
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(far: FakeHub, cache: Path) -> None:
+    cache.mkdir()
+    (cache / "hub").write_text("a file where the models are to go")
+    done = runner.invoke(app, ["models", "pull", "tiny"])
+    assert done.exit_code == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: tiny: cannot write {cache / 'hub' / 'tiny'}: ")
+
+
 def test_a_model_that_cannot_be_had_does_not_hold_up_the_others(far: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = (HubModel(**(vars(TINY) | {"name": "theirs", "repo": ""})), TINY)
     monkeypatch.setitem(MODELS, "theirs", wanted[0])

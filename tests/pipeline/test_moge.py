@@ -86,3 +86,21 @@ def test_missing_weights_and_package_are_one_line(moge: Any, tmp_path: Path, mon
     monkeypatch.setenv("HOI_CACHE", str(tmp_path / "empty"))
     with pytest.raises(MissingWeights, match="models pull"):
         MogeCamera({"device": "cpu"}).camera(PHOTO, PRIOR)
+
+
+def test_a_missing_package_is_known_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MogeCamera({}).needs() == [
+        "moge: needs its own package, which is not installed; "
+        "run: pip install git+https://github.com/microsoft/MoGe.git"
+    ]
+
+
+def test_files_that_are_no_model_are_one_line(moge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> StandIn:
+        raise KeyError("model_config")
+
+    monkeypatch.setattr(StandIn, "from_pretrained", fail)
+    with pytest.raises(
+        MissingWeights, match=r"^moge: the files in .* do not load as moge.MoGeModel \('model_config'\)"
+    ):
+        MogeCamera({"device": "cpu"}).camera(PHOTO, PRIOR)

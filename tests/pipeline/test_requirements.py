@@ -16,8 +16,8 @@ from annotator.cli import app, gpu
 from pipeline import hub, requirements, terms
 from pipeline.adapters import SHIPPED
 from pipeline.hub_models import MODELS, HubModel
-from pipeline.recipe import Recipe, UnknownRecipe
-from pipeline.run import annotate_photo
+from pipeline.recipe import ADAPTER_STAGES, Recipe, UnknownRecipe
+from pipeline.run import _Run, annotate_photo
 from pipeline.types import Photo
 
 runner = CliRunner()
@@ -104,6 +104,25 @@ def test_adopted_weights_and_a_python_make_it_ready(tmp_path: Path, monkeypatch:
     requirements.check(mine, requirements.adapters(mine))
 
 
+def test_an_adapter_is_made_once_for_the_check_the_terms_and_the_run(tmp_path: Path) -> None:
+    """Two of them would be two models, or two processes of one, on the same GPU."""
+    mine = recipe(tmp_path, f"seed = 3\n{PAINT}")
+    made = dict(zip(ADAPTER_STAGES, requirements.adapters(mine), strict=True))
+    run = _Run(PHOTO, mine, None)
+    assert all(run.adapter(stage)[0] is adapter for stage, adapter in made.items())
+    assert mine.for_adapter("inpaint")["seed"] == 3
+
+
+@pytest.mark.parametrize(("vram_gb", "memory_gb", "fitting"), [(24, 25, 1), (24, 80, 3), (24, 16, 1), (0, 16, 4)])
+def test_no_more_processes_than_the_gpu_has_memory_for(
+    vram_gb: float, memory_gb: float, fitting: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = recipe(tmp_path, f'[placement]\ndevice = "cpu"\nvram_gb = {vram_gb}\n')
+    assert requirements.processes(mine, 4) == 4  # nothing limits it
+    monkeypatch.setattr("pipeline.device.memory_gb", lambda device: float(memory_gb))
+    assert [requirements.processes(mine, most) for most in (0, 1, 4)] == [0, 1, fitting]
+
+
 def test_one_non_commercial_model_decides_for_the_recipe(tmp_path: Path) -> None:
     free = Recipe.load("cpu")
     assert terms.verdict(free, terms.terms(free)) == "recipe 'cpu': commercial use is allowed"
@@ -122,6 +141,12 @@ def test_a_third_partys_adapter_is_asked_for_its_licence(tmp_path: Path) -> None
     mine = recipe(tmp_path, PAINT)
     own = [term for term in terms.terms(mine) if term.name == "tiny-inpaint"]
     assert [(term.licence, term.commercial) for term in own] == [("not stated by its makers", None)]
+
+
+def test_a_service_has_terms_too(tmp_path: Path) -> None:
+    mine = recipe(tmp_path, '[reconstruct]\nadapter = "tripo3d"\n')
+    said = terms.verdict(mine, terms.terms(mine))
+    assert said == "recipe 'mine': commercial use under conditions; read the licences of tripo3d"
 
 
 def test_a_recipe_on_a_base_keeps_what_it_does_not_change(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import held_can
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from PIL import Image
 
 from pipeline import device, hub
@@ -92,6 +93,19 @@ def test_sam2_takes_the_settings_of_placement(built: Path) -> None:
     half, _ = sam2.looking_at(PHOTO.image, {"dtype": "bfloat16"}, "sam2")(BOX)
     assert np.array_equal(plain, offloaded)
     assert half.shape == plain.shape
+
+
+def test_sam2_is_back_when_another_model_took_its_room_before_a_question(built: Path) -> None:
+    adopt(built, "sam2")
+    ask = sam2.looking_at(PHOTO.image, {}, "sam2")
+    try:
+        device.limit(1e-9)
+        device.shared("other", lambda: torch.nn.Linear(8, 8))
+        assert [*device.resident()] == ["other"]
+        ask(BOX)
+        assert [key.split()[1] for key in device.resident()] == ["sam2"]
+    finally:
+        device.limit(0)
 
 
 @pytest.mark.parametrize("name", ["sam2", "grounded-sam2"])

@@ -121,6 +121,13 @@ def test_weights_that_know_no_hands_and_missing_ones_are_one_line(
         VitposeDetector({}).detect(PHOTO, HandHints())
 
 
+def test_files_that_are_no_model_are_one_line(weights: Any, tmp_path: Path) -> None:
+    weights(133)
+    (tmp_path / "vitpose-133-1" / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(MissingWeights, match=r"^vitpose: the files in .* do not load as .*VitPoseForPoseEstimation"):
+        VitposeDetector({}).detect(PHOTO, HandHints())
+
+
 def test_keypoints_a_person_gave_need_no_model() -> None:
     keypoints = np.random.default_rng(0).uniform(0, 200, (21, 2))
     found = VitposeDetector({}).detect(PHOTO, HandHints(keypoints=(keypoints,), sides=("left",)))

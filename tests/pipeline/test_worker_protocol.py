@@ -214,3 +214,23 @@ def test_workers_need_nothing_of_ours_and_an_old_python_reads_them() -> None:
         names = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         names |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
         assert not [name for name in names if name.split(".")[0] in ("pipeline", "annotator", "db", "exports")]
+
+
+def test_a_worker_whose_asker_was_killed_stops_in_the_middle_of_its_work(start: Start, tmp_path: Path) -> None:
+    start()  # tells the script where the workers are
+    np.save(tmp_path / "ask_numbers.npy", NUMBERS["numbers"])
+    worker = subprocess.Popen([sys.executable, str(FAKE), "{}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    question = {"id": 1, "ask": "slow", "folder": str(tmp_path), "arrays": ["numbers"], "values": {}}
+    try:
+        worker.stdin.write(json.dumps(question).encode() + b"\n")
+        worker.stdin.flush()
+        assert b"hello" in worker.stdout.readline()
+        assert b"beat" in worker.stdout.readline()
+        worker.stdin.close()
+        worker.stdout.close()
+        assert worker.wait(20) == 1
+    finally:
+        worker.kill()
+        worker.wait()

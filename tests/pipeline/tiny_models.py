@@ -96,7 +96,7 @@ def grounding_dino(folder: Path) -> None:
         text_config=BertConfig(
             vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
         ),
-        num_queries=8,
+        num_queries=64,
         d_model=32,
         encoder_layers=1,
         decoder_layers=2,
