@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json as json_module
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -102,7 +103,7 @@ def preannotate(
 
 
 def run(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, folders, globs or s3:// prefixes.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Files, folders, globs or s3:// prefixes.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="The workspace; default: a new temporary folder.")
     ] = None,
@@ -224,7 +225,8 @@ def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
         output.say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
         if found["waiting"] and not found["workers"]:
             output.say(
-                "no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url"
+                "no worker lives: 'hoi-annotate worker' starts one, here or on a machine with the same database_url; "
+                "one just started is counted when it is ready, in some seconds"
             )
         with output.Bar("annotate") as bar:
             return bulk.watch(workspace, bar)
@@ -239,6 +241,7 @@ def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
     from pipeline.recipe import Recipe
 
     recipe = Recipe.load(workspace.settings.recipe)
+    output.say(f"Ray: joining {os.environ.get('RAY_ADDRESS') or 'the cluster of this machine, or starting one'}")
     with output.Bar("annotate") as bar:
         return on_ray.preannotate(workspace, recipe, progress=bar, **options)
 

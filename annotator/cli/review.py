@@ -13,7 +13,7 @@ from annotator.cli.options import JsonOption, RecipeOption, WorkspaceOption, exa
 if TYPE_CHECKING:
     from annotator.service import Fixed
 
-PairsArgument = Annotated[list[str], typer.Argument(metavar="PAIR...", help="Ids of pairs, or the beginning of them.")]
+PairsArgument = Annotated[list[str], typer.Argument(metavar="PAIR", help="Ids of pairs, or the beginning of them.")]
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id, or the beginning of it.")]
 CommentOption = Annotated[str, typer.Option("--comment", "-m", help="Why.")]
 ReviewerOption = Annotated[str | None, typer.Option("--reviewer", help="Who says so; default: your login name.")]

@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made when it does not exist.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made when it does not exist.")] = Path(),
 ) -> None:
     """Make a folder a workspace: settings, database, store."""
     from annotator.workspace import Workspace
@@ -62,7 +62,7 @@ def given_hands(boxes: list[str] | None, keypoints: list[Path] | None) -> list[d
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs or s3:// prefixes.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or s3:// prefixes.")],
     licence: LicenceOption = None,
     source: SourceOption = None,
     subject: SubjectOption = None,

@@ -438,8 +438,10 @@ def test_export_lists_its_formats(tmp_path: Path) -> None:
 def test_every_command_has_help_with_examples(inside: Path) -> None:
     commands = ["init", "ingest", "preannotate", "run", "list", "show", "status", "report", "review accept"]
     commands += ["review reject", "review fix", "export", "verify", "models list", "models pull", "models licences"]
+    commands += ["worker", "serve", "up", "backup", "restore", "gc", "evaluate", "models adopt", "models add-mano"]
     for command in [*commands, "doctor", "db upgrade", "demo"]:
         text = hoi(*command.split(), "--help").stdout
+        assert not any(twice in text for twice in ("[[", "...}...", "...]..."))  # typer brackets what it is given
         assert f"hoi-annotate {command}" in text.split("Examples:")[1]
 
 
