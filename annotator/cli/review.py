@@ -93,7 +93,9 @@ def _judge(
         answers.append({"pair": done.pair, "revision": done.revision, "status": done.status, "recorded": done.recorded})
         if not json:
             known = "" if done.recorded else " (was recorded before)"
-            output.data(f"{done.pair} revision {done.revision}: {verdict}{known}; the pair is {done.status}")
+            follows = done.status == {"accept": "accepted", "reject": "rejected"}[verdict]
+            state = f"the pair is {done.status}{'' if follows else ': its newest revision decides that'}"
+            output.data(f"{done.pair} revision {done.revision}: {verdict}{known}; {state}")
     if json:
         output.data_json(answers)
     if missing:

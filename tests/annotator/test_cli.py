@@ -162,6 +162,9 @@ def test_fix_says_what_it_did(tmp_path: Path, photo: PhotoMaker, inside: Path) -
     ]:
         assert words in hoi("review", "fix", entry["pair"], *arguments, code=1).stderr
     hoi("review", "fix", entry["pair"], "--side", "middle", code=2)
+    said = hoi("review", "accept", entry["pair"], "--revision", "1").stdout
+    assert "the pair is preannotated: its newest revision decides that" in said
+    assert hoi("review", "accept", entry["pair"]).stdout.endswith("the pair is accepted\n")
 
 
 # run

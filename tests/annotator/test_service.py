@@ -95,6 +95,18 @@ def test_the_same_bytes_make_no_second_photo(workspace: Workspace, photo: PhotoM
     assert overview.status(workspace)["pairs"] == 1
 
 
+def test_what_is_said_later_of_known_photos_is_kept(workspace: Workspace, photo: PhotoMaker) -> None:
+    path = photo("a.png")
+    ingest(workspace, path)
+    preannotate(workspace)
+    assert ingest(workspace, path, licence="CC0-1.0", subject="ann").described == ["a.png"]
+    assert ingest(workspace, path, licence="CC0-1.0").known == ["a.png"]
+    assert ingest(workspace, path).known == ["a.png"]
+    with workspace.database.read() as session:
+        (row,) = Photos(session).all()
+        assert (row.licence, row.subject, row.source, row.status) == ("CC0-1.0", "ann", str(path), "done")
+
+
 def test_an_unreadable_file_is_a_failed_photo_and_the_rest_goes_on(workspace: Workspace, photo: PhotoMaker) -> None:
     bad = photo("bad.jpg")
     bad.write_bytes(b"no picture")
