@@ -26,6 +26,7 @@ class Ingested:
 
     added: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)  # the same bytes were there already
+    described: list[str] = field(default_factory=list)  # known, but licence, source or subject is now as given
     hinted: list[str] = field(default_factory=list)  # known, but with new help: they will be annotated again
     failed: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
 
@@ -42,7 +43,8 @@ def ingest(
 ) -> Ingested:
     """Takes photographs in. `hands` is help for the one photo that is named (annotator.hints).
 
-    The same bytes are one photo, under whatever names. An unreadable file is recorded with its reason.
+    The same bytes are one photo, under whatever names; what is said of them now replaces what was said before. An
+    unreadable file is recorded with its reason.
     """
     result = Ingested()
     files: list[sources.Source] = []
@@ -80,16 +82,20 @@ def _ingest_one(
     hands = given or file.hands()
     with workspace.database.read() as session:
         known = Photos(session).by_sha256(sha256)
-        if known is not None and known.width is not None:
-            if not hands or known.hints.get("hands", []) == hands:
-                return "known"
-            hints.check_inside(hands, known.width, known.height or 0, file.name)
     if known is not None and known.width is not None:
-        with workspace.database.write() as session:
-            photo = Photos(session).get(known.id)
-            photo.hints = {"hands": hands}
-            Photos(session).await_again([photo.id], None)
-        return "hinted"
+        said = {name: value for name, value in about.items() if value and getattr(known, name) != value}
+        helped = bool(hands) and known.hints.get("hands", []) != hands
+        if helped:
+            hints.check_inside(hands, known.width, known.height or 0, file.name)
+        if said or helped:
+            with workspace.database.write() as session:
+                photo = Photos(session).get(known.id)
+                for name, value in said.items():
+                    setattr(photo, name, value)
+                if helped:
+                    photo.hints = {"hands": hands}
+                    Photos(session).await_again([photo.id], None)
+        return "hinted" if helped else "described" if said else "known"
     row: dict[str, Any] = {"sha256": sha256, "name": file.name, **about, "source": about["source"] or file.origin}
     try:
         height, width = original_size(data, file.name)

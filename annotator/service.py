@@ -277,13 +277,15 @@ def publish_dataset(
     """
     format = get_format(format_name)
     with workspace.database.read() as session:
-        revisions = [
-            revision
-            for revision in Revisions(session).newest(statuses)
-            if not licences or revision.pair.photo.licence in licences
-        ]
+        found = list(Revisions(session).newest(statuses))
+        said = " or ".join(statuses)
+        if not found:
+            raise BadRequest(f"no pair is {said}: accept some with 'hoi-annotate review accept PAIR'")
+        under = [revision.pair.photo.licence or "unknown" for revision in found]
+        revisions = [r for r, licence in zip(found, under, strict=True) if not licences or licence in licences]
         if not revisions:
-            raise BadRequest(f"no pair is {' or '.join(statuses)}: accept some with 'hoi-annotate review accept PAIR'")
+            others = ", ".join(sorted(set(under)))
+            raise BadRequest(f"no pair that is {said} is under {' or '.join(licences)}: theirs are {others}")
         records = entries(revisions, workspace.blobs)
     progress.begin(len(records))
 

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -65,12 +65,17 @@ def digest(name: str) -> str:
 
 
 def adopt(name: str, source: Path, progress: Progress | None = None) -> Path:
-    """Use the files in `source`, where they are, as the model's. Raises MissingWeights if there are none."""
+    """Use the files in `source`, where they are, as the model's. Raises MissingWeights when none is of its kind."""
     source = source.expanduser().resolve()
     if name not in MODELS:
         raise MissingWeights(f"no model '{name}'; known: {', '.join(MODELS)}")
     if not source.is_dir() or not any(p.is_file() for p in source.rglob("*")):
         raise MissingWeights(f"{source}: no folder with files in it")
+    kinds = _kinds(MODELS[name])
+    if kinds and not any(p.suffix in kinds for p in source.rglob("*")):
+        raise MissingWeights(
+            f"{source}: holds no file of the kind {' or '.join(kinds)}; {name} is the files of {MODELS[name].page}"
+        )
     return _record(name, source, commit="", say=progress or (lambda _: None))
 
 
@@ -167,6 +172,12 @@ def lacking(module: str, adapter: str, extra: str) -> str:
     """The one line to say when a library is not installed; '' as extra: none of ours brings it."""
     wanted = f"'hoi-annotate[{extra}]'" if extra else module
     return f"{adapter}: needs {module}, which is not installed; run: pip install {wanted}"
+
+
+def _kinds(model: HubModel) -> list[str]:
+    """Endings of files with weights that this program reads of a model; []: its makers' own code reads it."""
+    kinds = {PurePath(pattern).suffix for pattern in model.patterns} - {".json", ".txt", ".model", ".jinja"}
+    return sorted(kinds | {".bin"} if ".safetensors" in kinds else kinds)
 
 
 def _home(name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json as json_module
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def preannotate(
 
 
 def run(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Files, folders, globs or s3:// prefixes.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Files, folders, globs or s3:// prefixes.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="The workspace; default: a new temporary folder.")
     ] = None,
@@ -248,6 +249,9 @@ def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
     from pipeline.recipe import Recipe
 
     recipe = Recipe.load(workspace.settings.recipe)
+    if workspace.settings.log != "json":
+        where = os.environ.get("RAY_ADDRESS") or "the cluster of this machine, or starting one"
+        output.say(f"Ray: joining {where}")
     with _progress(workspace) as progress:
         return on_ray.preannotate(workspace, recipe, progress=progress, **options)
 

@@ -55,7 +55,7 @@ def backup(
 def restore(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that 'backup' wrote.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The workspace to fill: a new folder, or an empty workspace.")
+        Path | None, typer.Argument(metavar="DIR", help="The workspace to fill: a new folder, or an empty workspace.")
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Put blobs back that the workspace has lost, and change nothing else.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.hub import HubModel
     from pipeline.weights import Weight
 
-RecipeArgument = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Only what this recipe uses.")]
+RecipeArgument = Annotated[str | None, typer.Argument(metavar="RECIPE", help="Only what this recipe uses.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -151,7 +151,7 @@ def licences(recipe: RecipeArgument = None, json: JsonOption = False) -> None:
 def _chosen(what: str | None) -> tuple[list[Weight], list[HubModel]]:
     """The weights in packages and the published models of a recipe, of one name, or all."""
     from pipeline import hub, weights
-    from pipeline.recipe import Recipe
+    from pipeline.recipe import Recipe, UnknownRecipe
 
     if what is None:
         return list(weights.WEIGHTS.values()), list(hub.MODELS.values())
@@ -159,7 +159,10 @@ def _chosen(what: str | None) -> tuple[list[Weight], list[HubModel]]:
         return [weights.WEIGHTS[what]], []
     if what in hub.MODELS:
         return [], [hub.MODELS[what]]
-    recipe = Recipe.load(what)
+    try:
+        recipe = Recipe.load(what)
+    except UnknownRecipe as error:
+        raise UnknownRecipe(f"{error}; 'hoi-annotate models list' names the models") from error
     from pipeline.requirements import packaged, published  # needs the adapters, and they need seconds
 
     return packaged(recipe), published(recipe)

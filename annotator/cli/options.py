@@ -16,7 +16,15 @@ LogJsonOption = Annotated[
     bool, typer.Option("--log-json", help="Logs as JSON, as they are when nobody watches (HOI_LOG=json).")
 ]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", help="A shipped recipe or the path of a .toml file.")]
-JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", min=0, help="Photos annotated at the same time.")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=0,
+        help="Photos annotated at the same time by this command; 0: in its own process. Default: as set, or else 2.",
+    ),
+]
 LicenceOption = Annotated[str | None, typer.Option("--licence", help="Licence of these photos.")]
 SourceOption = Annotated[str | None, typer.Option("--source", help="Where these photos come from.")]
 SubjectOption = Annotated[str | None, typer.Option("--subject", help="Whose hands these are; keeps splits apart.")]

@@ -13,7 +13,7 @@ from annotator.cli.options import JsonOption, RecipeOption, WorkspaceOption, exa
 if TYPE_CHECKING:
     from annotator.service import Fixed
 
-PairsArgument = Annotated[list[str], typer.Argument(metavar="PAIR...", help="Ids of pairs, or the beginning of them.")]
+PairsArgument = Annotated[list[str], typer.Argument(metavar="PAIR", help="Ids of pairs, or the beginning of them.")]
 PairArgument = Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id, or the beginning of it.")]
 CommentOption = Annotated[str, typer.Option("--comment", "-m", help="Why.")]
 ReviewerOption = Annotated[str | None, typer.Option("--reviewer", help="Who says so; default: your login name.")]
@@ -93,7 +93,9 @@ def _judge(
         answers.append({"pair": done.pair, "revision": done.revision, "status": done.status, "recorded": done.recorded})
         if not json:
             known = "" if done.recorded else " (was recorded before)"
-            output.data(f"{done.pair} revision {done.revision}: {verdict}{known}; the pair is {done.status}")
+            follows = done.status == {"accept": "accepted", "reject": "rejected"}[verdict]
+            state = f"the pair is {done.status}{'' if follows else ': its newest revision decides that'}"
+            output.data(f"{done.pair} revision {done.revision}: {verdict}{known}; {state}")
     if json:
         output.data_json(answers)
     if missing:

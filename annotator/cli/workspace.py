@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made when it does not exist.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made when it does not exist.")] = Path(),
 ) -> None:
     """Make a folder a workspace: settings, database, store."""
     from annotator.workspace import Workspace
@@ -62,7 +62,7 @@ def given_hands(boxes: list[str] | None, keypoints: list[Path] | None) -> list[d
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs or s3:// prefixes.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or s3:// prefixes.")],
     licence: LicenceOption = None,
     source: SourceOption = None,
     subject: SubjectOption = None,
@@ -80,13 +80,16 @@ def ingest(
     with output.Bar("ingest", quiet=True) as bar:
         result = ingest(opened, paths, hands=hands, licence=licence, source=source, subject=subject, progress=bar)
     failed = [{"photo": name, "reason": reason} for name, reason in result.failed]
+    known = [*result.known, *result.described]
     if json:
-        output.data_json({"added": result.added, "known": result.known, "hinted": result.hinted, "failed": failed})
+        output.data_json({"added": result.added, "known": known, "hinted": result.hinted, "failed": failed})
     else:
         output.say(
-            f"{len(result.added)} new, {len(result.known)} known already, {len(result.hinted)} with new help, "
+            f"{len(result.added)} new, {len(known)} known already, {len(result.hinted)} with new help, "
             f"{len(failed)} failed"
         )
+        if result.described:
+            output.say(f"licence, source or subject of {len(result.described)} known photos are now as given")
     if failed:
         raise typer.Exit(1)
 

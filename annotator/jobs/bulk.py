@@ -27,7 +27,10 @@ UNKNOWN_S = 5.0  # a photo, before any was annotated
 QUICK_S = 1.0  # the same where there are MANY: if it takes longer, what a chunk leaves is cut to size
 MANY = 1000  # photos
 MOST_PHOTOS = 100
-_START = "'hoi-annotate worker' starts one, here or on a machine with the same database_url"
+_START = (
+    "'hoi-annotate worker' starts one, here or on a machine with the same database_url; one just started counts when it "
+    "is ready, in some seconds"
+)
 _AT_ONCE = 20  # chunks in one transaction
 
 log = logs.get_logger(__name__)

@@ -163,6 +163,9 @@ def test_fix_says_what_it_did(tmp_path: Path, photo: PhotoMaker, inside: Path) -
     ]:
         assert words in hoi("review", "fix", entry["pair"], *arguments, code=1).stderr
     hoi("review", "fix", entry["pair"], "--side", "middle", code=2)
+    said = hoi("review", "accept", entry["pair"], "--revision", "1").stdout
+    assert "the pair is preannotated: its newest revision decides that" in said
+    assert hoi("review", "accept", entry["pair"]).stdout.endswith("the pair is accepted\n")
 
 
 # run
@@ -439,8 +442,10 @@ def test_export_lists_its_formats(tmp_path: Path) -> None:
 def test_every_command_has_help_with_examples(inside: Path) -> None:
     commands = ["init", "ingest", "preannotate", "run", "list", "show", "status", "report", "review accept"]
     commands += ["review reject", "review fix", "export", "verify", "models list", "models pull", "models licences"]
+    commands += ["worker", "serve", "up", "backup", "restore", "gc", "evaluate", "models adopt", "models add-mano"]
     for command in [*commands, "doctor", "db upgrade", "demo"]:
         text = hoi(*command.split(), "--help").stdout
+        assert not any(twice in text for twice in ("[[", "...}...", "...]..."))  # typer brackets what it is given
         assert f"hoi-annotate {command}" in text.split("Examples:")[1]
 
 

@@ -95,6 +95,18 @@ def test_the_same_bytes_make_no_second_photo(workspace: Workspace, photo: PhotoM
     assert overview.status(workspace)["pairs"] == 1
 
 
+def test_what_is_said_later_of_known_photos_is_kept(workspace: Workspace, photo: PhotoMaker) -> None:
+    path = photo("a.png")
+    ingest(workspace, path)
+    preannotate(workspace)
+    assert ingest(workspace, path, licence="CC0-1.0", subject="ann").described == ["a.png"]
+    assert ingest(workspace, path, licence="CC0-1.0").known == ["a.png"]
+    assert ingest(workspace, path).known == ["a.png"]
+    with workspace.database.read() as session:
+        (row,) = Photos(session).all()
+        assert (row.licence, row.subject, row.source, row.status) == ("CC0-1.0", "ann", str(path), "done")
+
+
 def test_an_unreadable_file_is_a_failed_photo_and_the_rest_goes_on(workspace: Workspace, photo: PhotoMaker) -> None:
     bad = photo("bad.jpg")
     bad.write_bytes(b"no picture")
@@ -429,7 +441,7 @@ def test_only_what_was_accepted_is_exported(
     listing = Listing()
     monkeypatch.setattr(service, "get_format", lambda name: listing)
     ingest(workspace, photo("a.png", 1, size=(640, 480)), licence="CC0-1.0")
-    ingest(workspace, photo("a again.jpg", 1, size=(640, 480), kind="JPEG"), photo("b.png", 2), licence="unknown")
+    ingest(workspace, photo("a again.jpg", 1, size=(640, 480), kind="JPEG"), photo("b.png", 2))
     preannotate(workspace)
     publish = lambda **options: service.publish_dataset(  # noqa: E731
         workspace, "listing", tmp_path / "out", progress=Silent(), **options
@@ -450,6 +462,8 @@ def test_only_what_was_accepted_is_exported(
     assert (record.pair_id, record.provenance) == (first.pair_id, first.provenance)
     assert first.pair_id.endswith("-0")
     assert "near_duplicate" not in other.provenance
+    with pytest.raises(BadRequest, match=r"no pair that is accepted is under MIT: theirs are CC0-1\.0, unknown"):
+        publish(licences=["MIT"])
     publish(licences=["CC0-1.0"])
     assert [record.pair_id for record in listing.seen] == [first.pair_id]
     with workspace.database.read() as session:
@@ -459,3 +473,5 @@ def test_only_what_was_accepted_is_exported(
             ("listing", 3, "digest"),
             ("listing", 1, "digest"),
         ]
+    publish(licences=["unknown"])  # as the card of a data set calls photos of which nobody said
+    assert [record.pair_id for record in listing.seen] == [again.pair_id, other.pair_id]

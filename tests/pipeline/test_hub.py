@@ -180,6 +180,31 @@ def test_adopted_files_stay_where_they_are(tmp_path: Path) -> None:
     assert runner.invoke(app, ["models", "adopt", "nonesuch", str(tmp_path)]).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "own", "kinds"),
+    [
+        ("tiny", "photo.jpg", ".bin or .safetensors"),
+        ("tiny", "config.json", ".bin or .safetensors"),
+        ("sam2", "sam2.1_hiera_large.pt", ".bin or .safetensors"),  # the same model, in a format nothing here reads
+        ("sam", "model.safetensors", ".pth"),
+    ],
+)
+def test_files_of_another_kind_are_not_adopted(tmp_path: Path, name: str, own: str, kinds: str) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / own).write_bytes(b"mine")
+    with pytest.raises(MissingWeights, match=f"own: holds no file of the kind {kinds}; {name} is the files of http"):
+        hub.adopt(name, tmp_path / "own")
+    assert not hub.is_present(name)
+
+
+def test_a_name_that_is_neither_model_nor_recipe_is_told_where_both_are() -> None:
+    done = runner.invoke(app, ["models", "pull", "nonesuch"])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert "use one of cpu, easyhoi-paper, large" in line
+    assert line.endswith("'hoi-annotate models list' names the models")
+
+
 def test_the_list_shows_package_and_hub_models_together() -> None:
     everything = json.loads(runner.invoke(app, ["models", "list", "--json"]).stdout)
     assert {"hand_detector", "sam2", "hamer", "mano_right"} <= {entry["name"] for entry in everything}
