@@ -28,8 +28,8 @@ QUICK_S = 1.0  # the same where there are MANY: if it takes longer, what a chunk
 MANY = 1000  # photos
 MOST_PHOTOS = 100
 _START = (
-    "'hoi-annotate worker' starts one, here or on a machine with the same database_url; one just started counts when it "
-    "is ready, in some seconds"
+    "'hoi-annotate worker' starts one, here or on a machine with the same database_url; one just started counts when "
+    "it is ready, in some seconds"
 )
 _AT_ONCE = 20  # chunks in one transaction
 

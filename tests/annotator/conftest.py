@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import picture
 
 from annotator.workspace import Workspace
 
@@ -25,14 +23,6 @@ def _fake_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOI_PIPELINE", "fake_pipeline")
     monkeypatch.setenv("HOI_JOBS", "0")
     monkeypatch.setenv("HOI_REVIEWER", "ann")
-
-
-def picture(shade: int = 100, size: tuple[int, int] = (96, 64), kind: str = "PNG", **options: Any) -> bytes:
-    """Every shade is another photo."""
-    patches = np.random.default_rng(shade).integers(0, 255, (6, 9, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC).save(out, kind, **options)
-    return out.getvalue()
 
 
 @pytest.fixture

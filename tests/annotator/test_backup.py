@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import picture
 from engines import database_url, fill, rows
+from pictures import picture
 from typer.testing import CliRunner
 
 from annotator import service
@@ -283,7 +283,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from conftest import picture
+from pictures import picture
 from annotator import service
 from annotator.progress import Silent
 from annotator.workspace import Workspace

@@ -41,7 +41,7 @@ WRONG = {  # what is done to the rows, and what is said of it
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Workspace, list[str]]]:
-    from conftest import picture
+    from pictures import picture
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOI_PIPELINE", "fake_pipeline")

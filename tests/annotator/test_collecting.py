@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import picture
 from engines import fill
+from pictures import picture
 from typer.testing import CliRunner
 
 from annotator.checking import check
