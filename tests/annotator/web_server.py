@@ -92,7 +92,9 @@ def free_port() -> int:
 @contextmanager
 def running(app: FastAPI, port: int) -> Iterator[Client]:
     """A real server in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False))
+    # log_config=None, as `serve` does it: dictConfig closes all handlers, and absl's closes pytest's stream with it
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
