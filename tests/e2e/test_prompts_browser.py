@@ -251,8 +251,8 @@ def test_all_buttons_of_the_viewer_are_there_beside_the_photo(scene: Scene) -> N
     width = frame.evaluate("() => innerWidth")
     assert width < 300
     scene.keep("viewer-beside")
-    boxes = [place.bounding_box() for place in frame.locator("footer button, footer a").all()]
+    boxes = [place.bounding_box() for place in frame.locator("footer :is(button, a):visible").all()]
     left = scene.page.locator(".hoi-viewer object").bounding_box()["x"]
-    assert len(boxes) == 7
+    assert len(boxes) == 7  # saving has room in a wide viewer only
     assert all(left <= box["x"] and box["x"] + box["width"] <= left + width + 2 for box in boxes)
     assert len({box["y"] for box in boxes}) == 1  # in one row
