@@ -79,11 +79,19 @@ def measure(name: str, count: int, jobs: int, folder: Path) -> None:
 
 def descendants(pid: int) -> Iterator[float]:
     """Peak memory, MB, of every process below one: workers are the children of a fork server."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    begun = [child for thread in Path(f"/proc/{pid}/task").iterdir() for child in _children(thread)]
+    for child in begun:
         with contextlib.suppress(OSError):  # it has just ended
             status = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
             yield int(status["VmHWM"].split()[0]) / 1024
             yield from descendants(int(child))
+
+
+def _children(thread: Path) -> list[str]:
+    """A process belongs to the thread that started it."""
+    with contextlib.suppress(OSError):
+        return (thread / "children").read_text().split()
+    return []
 
 
 def main() -> None:
