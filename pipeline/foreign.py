@@ -92,3 +92,23 @@ class Foreign:
     def _help(self, what: str) -> str:
         variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"
         return f"run: {self.setup}; then set {variable}, or '{what}' in its section of the recipe"
+
+
+class ForeignAdapter:
+    """What adapters whose model runs in a worker have in common. A subclass says which worker."""
+
+    name: str
+    version: str
+    foreign: Foreign
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+
+    def needs(self) -> list[str]:
+        """One line for each thing that is missing."""
+        return self.foreign.needs(self._settings)
+
+    @property
+    def weights_digest(self) -> str:
+        """sha256 over the weights; '' while they are not here."""
+        return hub.digest(self.name)

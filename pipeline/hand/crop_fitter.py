@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline import hub
 from pipeline.errors import PipelineError
-from pipeline.foreign import Foreign
+from pipeline.foreign import ForeignAdapter
 from pipeline.hand.predicted import best_of, box_of, estimate, sides_of
 from pipeline.hand.saved import files_digest, read_hands
 from pipeline.hand.weak_perspective import CropHand, rotation_vector
@@ -27,27 +24,18 @@ CONVENTIONS = {
 }
 
 
-class CropFitter:
+class CropFitter(ForeignAdapter):
     """What HaMeR and WiLoR have in common. Settings: those of `Foreign`, or `outputs`, a folder of saved outputs."""
-
-    name: str
-    version: str
-    foreign: Foreign
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
 
     def needs(self) -> list[str]:
         """One line for each thing that is missing."""
-        if self._settings.get("outputs"):
-            return []
-        return self.foreign.needs(self._settings)
+        return [] if self._settings.get("outputs") else super().needs()
 
     @property
     def weights_digest(self) -> str:
         """Of the weights the worker uses, or of the saved outputs."""
         outputs = self._settings.get("outputs")
-        return files_digest(Path(outputs).expanduser()) if outputs else hub.digest(self.name)
+        return files_digest(Path(outputs).expanduser()) if outputs else super().weights_digest
 
     def fit(self, photo: Photo, detection: HandDetection, hand_mask: Mask, camera: Camera) -> HandEstimate:
         """See `HandFitter`. Raises PipelineError when no prediction lies on the detected hand."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from pipeline import hub
-from pipeline.foreign import Foreign
+from pipeline.foreign import ForeignAdapter
 from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.frames import Frame
 from pipeline.reconstruct.square import shown
@@ -16,26 +12,11 @@ from pipeline.types import Camera, Completion, Mask, ObjectMesh, Photo
 from pipeline.worker_protocol import Answer
 
 
-class LargeReconstructor:
+class LargeReconstructor(ForeignAdapter):
     """What those models have in common. A subclass says which worker, and what its answers' frame tells."""
 
-    name: str
-    version: str
-    foreign: Foreign
     frame: Frame
     depth_known = 0.7  # learnt from many objects, seen in one picture
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
-
-    def needs(self) -> list[str]:
-        """One line for each thing that is missing."""
-        return self.foreign.needs(self._settings)
-
-    @property
-    def weights_digest(self) -> str:
-        """sha256 over the weights; '' while they are not here."""
-        return hub.digest(self.name)
 
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float

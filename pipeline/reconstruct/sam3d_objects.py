@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pipeline import hub
 from pipeline.errors import BadMesh
-from pipeline.foreign import Foreign
+from pipeline.foreign import Foreign, ForeignAdapter
 from pipeline.hand.registration import rotation_to
 from pipeline.reconstruct.foreign_mesh import ForeignMesh, Shot, object_mesh
 from pipeline.reconstruct.lrm import mesh_of
@@ -21,7 +17,7 @@ Y_UP_TO_Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # of columns
 FROM_PYTORCH3D = np.diag([-1.0, -1.0, 1.0])  # its camera has x left and y up
 
 
-class Sam3DObjectsReconstructor:
+class Sam3DObjectsReconstructor(ForeignAdapter):
     """Its pose is known, in a camera of its own focal length: of it the orientation along the ray is kept."""
 
     name = "sam3d-objects"
@@ -38,18 +34,6 @@ class Sam3DObjectsReconstructor:
             "quaternion": "wxyz",
         },
     )
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
-
-    def needs(self) -> list[str]:
-        """One line for each thing that is missing."""
-        return self.foreign.needs(self._settings)
-
-    @property
-    def weights_digest(self) -> str:
-        """sha256 over the weights; '' while they are not here."""
-        return hub.digest(self.name)
 
     def reconstruct(
         self, photo: Photo, completion: Completion, visible: Mask, camera: Camera, distance: float

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from pipeline import hub
-from pipeline.foreign import Foreign
+from pipeline.foreign import Foreign, ForeignAdapter
 from pipeline.segment.sort_out import Seen, sort_out
 from pipeline.types import HandDetection, Masks, Photo
 
@@ -17,7 +13,7 @@ HELD = "What is being held by the hand? Please provide its segmentation mask."
 SCORE = 0.8  # it gives none
 
 
-class LisaSegmenter:
+class LisaSegmenter(ForeignAdapter):
     """All hands and all that is held; whose they are is told by bones and contours (sort_out.py).
 
     Settings: those of `Foreign`, and `prompts`, the two questions.
@@ -33,18 +29,6 @@ class LisaSegmenter:
         conventions={"masks": "picture size, 0 and 1"},
         options=("vision_tower",),
     )
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = dict(settings)
-
-    def needs(self) -> list[str]:
-        """One line for each thing that is missing."""
-        return self.foreign.needs(self._settings)
-
-    @property
-    def weights_digest(self) -> str:
-        """sha256 over the weights; '' while they are not here."""
-        return hub.digest(self.name)
 
     def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
         """One entry per hand: its masks at photo size, or why it has none. Raises WorkerFailed."""
