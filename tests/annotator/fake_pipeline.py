@@ -95,6 +95,8 @@ def _misbehave(name: str) -> None:
         os.write(1, b"a native library says hello\n")
     if "slow" in name:
         time.sleep(float(os.environ.get("FAKE_SECONDS", "1")))
+    while "held" in name and not Path(os.environ["FAKE_GATE"]).exists():
+        time.sleep(0.02)
 
 
 def _answer(

@@ -69,12 +69,22 @@ def test_what_a_library_prints_does_not_reach_the_terminal(
 
 
 @pytest.fixture
-def batch(workspace: Workspace, photo: PhotoMaker) -> Iterator[tuple[Workspace, "subprocess.Popen[str]"]]:
-    """`preannotate` in a process of its own on four photos that take their time, after the first is done."""
-    paths = [str(photo(f"slow {shade}.png", shade)) for shade in range(4)]
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file for which photos named "held" wait."""
+    path = tmp_path / "gate"
+    monkeypatch.setenv("FAKE_GATE", str(path))
+    return path
+
+
+@pytest.fixture
+def batch(workspace: Workspace, photo: PhotoMaker, gate: Path) -> Iterator[tuple[Workspace, "subprocess.Popen[str]"]]:
+    """`preannotate` in a process of its own on four photos: the first is done, the others take until the gate opens."""
+    paths = [
+        str(photo(name, shade)) for shade, name in enumerate(("first.png", "held 1.png", "held 2.png", "held 3.png"))
+    ]
     service.ingest(workspace, paths, progress=Silent())
     python_path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "HOI_JOBS": "1", "FAKE_SECONDS": "0.7", "PYTHONPATH": python_path}
+    environment = {**os.environ, "HOI_JOBS": "1", "PYTHONPATH": python_path}
     command = [sys.executable, "-m", "annotator", "preannotate"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -94,22 +104,26 @@ def finish(workspace: Workspace) -> None:
     assert (found["photos"], found["by_status"], found["failed"]) == (4, {"preannotated": 4}, [])
 
 
-def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(batch: tuple[Workspace, "subprocess.Popen[str]"]) -> None:
+def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(
+    batch: tuple[Workspace, "subprocess.Popen[str]"], gate: Path
+) -> None:
     workspace, process = batch
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to parent and workers
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.splitlines()[-1] == "error: interrupted; the same command goes on where this one stopped"
     assert "Traceback" not in said
-    assert 1 <= overview.waiting(workspace) <= 3
+    assert overview.waiting(workspace) == 3
+    gate.touch()
     finish(workspace)
 
 
-def test_a_killed_process_leaves_nothing_behind(batch: tuple[Workspace, "subprocess.Popen[str]"]) -> None:
+def test_a_killed_process_leaves_nothing_behind(batch: tuple[Workspace, "subprocess.Popen[str]"], gate: Path) -> None:
     workspace, process = batch
     process.kill()
     process.wait()
-    assert 1 <= overview.waiting(workspace) <= 3
+    assert overview.waiting(workspace) == 3
+    gate.touch()
     finish(workspace)  # nobody holds the lock any more
     deadline = time.monotonic() + 60
     while _members(process.pid) and time.monotonic() < deadline:
@@ -117,15 +131,15 @@ def test_a_killed_process_leaves_nothing_behind(batch: tuple[Workspace, "subproc
     assert not _members(process.pid)
 
 
-def test_a_second_process_gets_a_clear_line(batch: tuple[Workspace, "subprocess.Popen[str]"]) -> None:
+def test_a_second_process_gets_a_clear_line(batch: tuple[Workspace, "subprocess.Popen[str]"], gate: Path) -> None:
     workspace, process = batch
     second = subprocess.run(
         [sys.executable, "-m", "annotator", "preannotate", "-w", str(workspace.root)],
         capture_output=True, text=True, cwd=HERE.parents[1],
     )  # fmt: skip
-    if process.poll() is None:
-        assert second.returncode == 1
-        assert f"is in use by process {process.pid} (preannotate)" in second.stderr
+    assert second.returncode == 1
+    assert f"is in use by process {process.pid} (preannotate)" in second.stderr
+    gate.touch()
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "4 photos annotated" in out
