@@ -34,11 +34,13 @@ class Foreign:
     def needs(self, settings: Mapping[str, Any]) -> list[str]:
         """One line for each thing that is missing."""
         lines = []
-        for find in (self._python, self._repo, self._weights):
-            try:
-                find(settings)
-            except HoiError as error:
-                lines.append(str(error))
+        absent = {what: why for what in ("python", "repo") if (why := self._absent(what, settings))}
+        if absent:
+            lines.append(self._line(absent))
+        try:
+            self._weights(settings)
+        except HoiError as error:
+            lines.append(str(error))
         if not lines and (missing := self.worker(settings).check()):
             lines.append(f"{self.name}: {missing}; run: {self.setup}")
         return lines
@@ -68,30 +70,44 @@ class Foreign:
         return shared(f"worker {key}", lambda: self.worker(settings), vram_gb).ask(what, arrays, values)
 
     def _given(self, what: str, settings: Mapping[str, Any]) -> str:
-        variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"
-        return str(settings.get(what) or os.environ.get(variable, ""))
+        return str(settings.get(what) or os.environ.get(self._variable(what), ""))
+
+    def _variable(self, what: str) -> str:
+        return f"HOI_{self.name}_{what}".upper().replace("-", "_")
 
     def _python(self, settings: Mapping[str, Any]) -> str:
-        python = shutil.which(self._given("python", settings))
-        if python is None:
-            given = self._given("python", settings)
-            what = f"{given} is no program" if given else "it has no Python environment of its own"
-            raise MissingEnvironment(f"{self.name}: {what}; {self._help('python')}")
-        return python
+        self._require("python", settings)
+        return str(shutil.which(self._given("python", settings)))
 
     def _repo(self, settings: Mapping[str, Any]) -> Path:
-        given = self._given("repo", settings)
-        if not given or not Path(given).expanduser().is_dir():
-            what = f"{given} is no folder" if given else "there is no clone of its code"
-            raise MissingEnvironment(f"{self.name}: {what}; {self._help('repo')}")
-        return Path(given).expanduser().resolve()
+        self._require("repo", settings)
+        return Path(self._given("repo", settings)).expanduser().resolve()
+
+    def _require(self, what: str, settings: Mapping[str, Any]) -> None:
+        if why := self._absent(what, settings):
+            raise MissingEnvironment(self._line({what: why}))
+
+    def _absent(self, what: str, settings: Mapping[str, Any]) -> str | None:
+        """Why it cannot be used; None where it can."""
+        given = self._given(what, settings)
+        if what == "python":
+            there, kind = shutil.which(given) is not None, "program"
+        else:
+            there, kind = Path(given).expanduser().is_dir(), "folder"
+        if given:
+            return None if there else f"{given} is no {kind}"
+        return "it has no Python environment of its own" if what == "python" else "there is no clone of its code"
 
     def _weights(self, settings: Mapping[str, Any]) -> Path:
         return hub.folder(self.name)
 
-    def _help(self, what: str) -> str:
-        variable = f"HOI_{self.name.upper().replace('-', '_')}_{what.upper()}"
-        return f"run: {self.setup}; then set {variable}, or '{what}' in its section of the recipe"
+    def _line(self, absent: Mapping[str, str]) -> str:
+        variables = " and ".join(self._variable(what) for what in absent)
+        settings = " and ".join(f"'{what}'" for what in absent)
+        why = " and ".join(absent.values())
+        return (
+            f"{self.name}: {why}; run: {self.setup}; then set {variables}, or {settings} in its section of the recipe"
+        )
 
 
 class ForeignAdapter:
