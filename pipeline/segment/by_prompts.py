@@ -5,30 +5,44 @@ detections -> landmark.py (guess) -> prompts.py -> model -> hand -> prompts.py -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from pipeline import hub
 from pipeline.segment.landmark import LandmarkSegmenter
 from pipeline.segment.prompts import Ask, Prompt, hand_prompt, object_prompt
 from pipeline.segment.scene import skeleton_of
 from pipeline.segment.sort_out import Seen, sort_out
-from pipeline.types import HandDetection, Mask, Masks, Photo
+from pipeline.types import U8, HandDetection, Mask, Masks, Photo
 
 
-class Guess:
-    """The cpu recipe's segmentation, as the first guess of a model that needs to be pointed at things."""
+class PromptedSegmenter:
+    """Hands and what they hold, drawn by a model where the cpu recipe's segmenter points. A subclass says which."""
 
-    def __init__(self) -> None:
-        self._segmenter = LandmarkSegmenter({})
+    name: str
+    version: str
+    model: str  # in the hub's list
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._guess = LandmarkSegmenter({})
 
     @property
     def weights_digest(self) -> str:
-        return self._segmenter.weights_digest
+        return f"{hub.digest(self.model)} {self._guess.weights_digest}"
 
-    def segment(self, photo: Photo, hands: list[HandDetection], ask: Ask) -> list[Masks | str]:
-        """One entry per hand: its masks at photo size, or why it has none."""
-        guesses = [None if isinstance(g, str) else g for g in self._segmenter.segment(photo, hands)]
+    def looking_at(self, image: U8) -> Ask:
+        """Asks the model about one picture (H, W, 3)."""
+        raise NotImplementedError
+
+    def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
+        """One entry per hand: its masks at photo size, or why it has none. Raises MissingWeights, MissingExtra."""
+        if not hands:
+            return []
+        ask = self.looking_at(photo.image)
+        guesses = [None if isinstance(g, str) else g for g in self._guess.segment(photo, hands)]
         skeletons = [skeleton_of(hand) for hand in hands]
         return segment_by_prompts(
             hands,

@@ -12,32 +12,21 @@ import torch
 from pipeline import hub
 from pipeline.device import Placement
 from pipeline.pretrained import enough_memory, loaded, only_file
-from pipeline.segment.by_prompts import Guess
+from pipeline.segment.by_prompts import PromptedSegmenter
 from pipeline.segment.prompts import Ask, Prompt
-from pipeline.types import U8, HandDetection, Mask, Masks, Photo
+from pipeline.types import U8, Mask
 
 MODEL = "sam"
 ARCHITECTURE = "vit_h"  # of sam_model_registry; the checkpoint's
 
 
-class SamSegmenter:
-    """Hands and what they hold, drawn by SAM where the cpu recipe's segmenter points."""
-
+class SamSegmenter(PromptedSegmenter):
     name = "sam"
     version = "1"
+    model = MODEL
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self._guess = Guess()
-
-    @property
-    def weights_digest(self) -> str:
-        return f"{hub.digest(MODEL)} {self._guess.weights_digest}"
-
-    def segment(self, photo: Photo, hands: list[HandDetection]) -> list[Masks | str]:
-        """One entry per hand: its masks at photo size, or why it has none. Raises MissingWeights, MissingExtra."""
-        ask = looking_at(photo.image, self._settings, self.name)
-        return self._guess.segment(photo, hands, ask) if hands else []
+    def looking_at(self, image: U8) -> Ask:
+        return looking_at(image, self._settings, self.name)
 
 
 def looking_at(image: U8, settings: Mapping[str, Any], adapter: str) -> Ask:
