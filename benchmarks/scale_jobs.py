@@ -115,7 +115,7 @@ def drain(jobs: int, workers: int) -> dict[str, Any]:
         running = [context.Process(target=_work, args=(opened.root / str(n), settings)) for n in range(workers)]
         for process in running:
             process.start()
-        waits, first, grown = jobs, [], []
+        waits, first, grown, seen = jobs, [], [], [(0.0, 0)]
         while waits:
             time.sleep(0.5)
             with opened.database.read() as session:
@@ -123,6 +123,7 @@ def drain(jobs: int, workers: int) -> dict[str, Any]:
             if waits == jobs and now < jobs:
                 began = time.perf_counter() - 0.5  # the workers have started
             waits = now
+            seen.append((time.perf_counter() - began, jobs - now))
             print(f"{waits} wait", end="\r", file=sys.stderr, flush=True)
             grown = [memory_mb([p.pid]) for p in running if p.pid]
             first = first or (grown if now < jobs * 0.9 else [])
@@ -137,9 +138,16 @@ def drain(jobs: int, workers: int) -> dict[str, Any]:
         "workers": workers,
         "enqueued_per_s": jobs / enqueued,
         "drained_per_s": jobs / drained,
+        "drained_per_s_by_fifths": [rate(seen, jobs * k / 5, jobs * (k + 1) / 5) for k in range(5)],
         "database_kb_per_job": {"queued": (queued_mb - before) * 1024 / jobs, "done": per_job_kb},
         "memory_mb": {"filler": filler_mb, "workers_at_10_percent": first, "workers_at_end": grown},
     }
+
+
+def rate(seen: list[tuple[float, int]], low: float, high: float) -> float:
+    """Jobs a second between `low` and `high` jobs done, of (seconds, jobs done)."""
+    times, done = zip(*seen, strict=True)
+    return float((high - low) / max(np.interp(high, done, times) - np.interp(low, done, times), 1e-9))
 
 
 def _one_photo() -> bytes:
