@@ -28,8 +28,8 @@ from pipeline.types import F64, U8, HandBox, HandDetection, HandHints, Photo, Si
 from pipeline.weights import WEIGHTS
 
 ACCEPTED = 0.42  # agreement score from which a hand is believed
-SURE = 0.58  # from which no further search is made
 ACCEPTED_CUT_OFF = 0.52  # ... when it was only found by looking where the photo ends; ghosts there reach 0.50
+SURE = 0.58  # from which no further search is made
 ACCEPTED_IN_BOX = 0.15  # a person said there is a hand
 SMALLEST_PX = 40.0  # a smaller hand cannot be reconstructed, and most ghosts are small
 _PALMS = 14  # palms that are looked at
