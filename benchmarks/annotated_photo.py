@@ -3,8 +3,9 @@
     python benchmarks/annotated_photo.py --folder ../shared/benchmark/annotated_photo [--json]
 
 The annotation (MOW: Cao et al., ICCV 2021) is itself a fit: a hand pose of the MANO layout, an object mesh and its
-pose, everything scaled by one factor. Measured here: the object's amodal silhouette, its shape after the field's
-alignment, the turn of the hand's wrist, and the wrist's place relative to the object, both in metres.
+pose, everything scaled by one factor, before a camera that looks far below the middle of the photo. Both are turned into
+the pipeline's camera, about its centre, until the middle of the object is seen at the same pixel. Measured here: the
+object's amodal silhouette, its shape after the field's alignment, its size, and the turn of the hand's wrist.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from pipeline.evaluate.metrics import chamfer_fscore, iou
+from pipeline.geometry.camera import rays
+from pipeline.hand.registration import rotation_to
 from pipeline.photo import read_photo
 from pipeline.recipe import Recipe
 from pipeline.run import annotate_photo
-from pipeline.types import F64, I64, Reconstruction
+from pipeline.types import F64, I64, Camera, Reconstruction
 
 
 def annotated_object(folder: Path, annotation: dict) -> tuple[F64, I64]:
@@ -35,6 +38,17 @@ def annotated_object(folder: Path, annotation: dict) -> tuple[F64, I64]:
     vertices = (vertices - vertices.mean(0)) * [1, -1, 1]
     placed = (vertices @ np.reshape(annotation["R"], (3, 3)) + annotation["t"]) * annotation["s"]
     return placed / annotation["hand_s"], np.asarray(mesh.faces)[:, ::-1]  # the flipped axis turns the faces
+
+
+def into_camera(vertices: F64, camera: Camera) -> Rotation:
+    """From the annotation's camera frame to the pipeline's: the turn that shows the object's middle where it was seen.
+
+    The annotation's camera looks at the middle of a square that the photo fills from the top, of focal length its side.
+    """
+    side = max(camera.width, camera.height)
+    middle = (vertices.min(0) + vertices.max(0)) / 2
+    pixel = side * (middle[:2] / middle[2] + 0.5)
+    return Rotation.from_matrix(rotation_to(rays(pixel, camera.K)) @ rotation_to(middle).T)
 
 
 def measure(folder: Path, recipe: str) -> dict[str, float | str]:
@@ -52,10 +66,12 @@ def measure(folder: Path, recipe: str) -> dict[str, float | str]:
 
 def against(pair: Reconstruction, annotation: dict, folder: Path, true_mask: np.ndarray) -> dict[str, float]:
     vertices, faces = annotated_object(folder, annotation)
+    turn = into_camera(vertices, pair.camera)
+    vertices = vertices @ turn.as_matrix().T
     own = pair.object_pose.place(pair.object.mesh.vertices)
     hand = np.asarray(annotation["hand_pose"], float)
     to_camera = Rotation.from_matrix(np.reshape(annotation["hand_R"], (3, 3)).T)  # row vectors in the annotation
-    wrist_turn = to_camera * Rotation.from_rotvec(hand[:3])
+    wrist_turn = turn * to_camera * Rotation.from_rotvec(hand[:3])
     found = Rotation.from_rotvec(pair.hand.global_orient)
     return {
         "object_mask_iou": iou(pair.masks.object | (pair.masks.hand & true_mask), true_mask),

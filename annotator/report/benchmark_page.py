@@ -74,9 +74,9 @@ def _layers(placed: Placement) -> list[Layer]:
 
 
 def _front(scene: Scene, placed: Placement) -> U8:
-    """The placement as the camera sees it, with the outlines of the true visible masks."""
+    """The placement as its camera sees it, with the outlines of the true visible masks."""
     height, width = scene.amodal.shape
-    picture = on_paper(render(_layers(placed), scene.camera.K, height, width))
+    picture = on_paper(render(_layers(placed), placed.camera.K, height, width))
     for mask in (scene.masks.hand, scene.masks.object):
         outlines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
         cv2.drawContours(picture, outlines, -1, EDGE, 2)

@@ -179,7 +179,7 @@ def optimise_stages(
     done = time.perf_counter()
 
     def placed(hand: Any, pose: ObjectPose, seconds: float) -> Placement:
-        return Placement(hand, item.mesh.vertices, item.mesh.faces, pose, seconds)
+        return Placement(hand, item.mesh.vertices, item.mesh.faces, pose, camera, seconds)
 
     def varied(changed: dict[str, Any]) -> Placement:
         other = refinement(coarse, aligned, estimate, model, view, ContactHints(), Edits(), changed)

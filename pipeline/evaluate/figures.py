@@ -21,7 +21,7 @@ from pipeline.evaluate.self_contact import self_penetration_mm
 from pipeline.geometry.registration import similarity_icp
 from pipeline.geometry.sdf import SignedDistance
 from pipeline.hand_model import HandModel, load_hand
-from pipeline.types import F64, I64, HandPose, ObjectPose
+from pipeline.types import F64, I64, Camera, HandPose, ObjectPose
 
 TOUCH = 0.005  # metres: skin this near to the object is in contact
 HELD_CM = 2.0  # an object that moves less than this in the long simulation is held
@@ -41,16 +41,20 @@ class Placement:
     vertices: F64  # (V, 3) the object in its own frame and units
     faces: I64  # (F, 3)
     pose: ObjectPose
+    camera: Camera  # the one it was made for: its own guess of the focal length where that is not told
     seconds: float = 0.0
 
 
 def figures(scene: Scene, placed: Placement, same_frame: bool, long_simulation: bool = False) -> dict[str, float]:
-    """All figures of a placement. `same_frame`: its mesh is the scene's, in the scene's units and frame."""
+    """All figures of a placement. `same_frame`: its mesh is the scene's, in the scene's units and frame.
+
+    Silhouettes are those the answer has in its own camera; positions are compared in metres whatever the camera.
+    """
     model = load_hand(placed.hand.side)
     verts, joints = model.posed(placed.hand)
     obj, faces = placed.pose.place(placed.vertices), placed.faces
     truth = scene.object_pose.place(scene.solid[0])
-    found = image_metrics(scene.camera, scene.masks, scene.amodal, model, verts, obj, faces)
+    found = image_metrics(placed.camera, scene.masks, scene.amodal, model, verts, obj, faces)
     distance = SignedDistance(obj, faces).query(verts)[0]
     true_distance = SignedDistance(truth, scene.solid[1]).query(scene.hand_verts)[0]
     out = {
@@ -81,7 +85,7 @@ def figures(scene: Scene, placed: Placement, same_frame: bool, long_simulation: 
 
 def truth_of(scene: Scene) -> Placement:
     """The scene itself, for the row that says what the truth scores by the same code."""
-    return Placement(scene.hand, *scene.solid, scene.object_pose)
+    return Placement(scene.hand, *scene.solid, scene.object_pose, scene.camera)
 
 
 def _placed_parts(placed: Placement) -> Parts:

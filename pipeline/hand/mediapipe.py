@@ -4,6 +4,7 @@
     box given       -> the landmark network in every direction inside the box
     else            -> palm detector over many views -> landmark network -> agreement of several looks
     nothing sure    -> the landmark network over skin-coloured patches and the frame
+    nothing at all  -> ... and over the photo's borders: the one hand that is best agreed on
 
 Held objects hide palms and fingers, so a single pass over the photo misses almost half of such hands; the
 views, the agreement score and the search are what it takes (STACK, "Hands").
@@ -21,12 +22,13 @@ from pipeline.errors import NoHandFound
 from pipeline.hand import networks as hand_networks
 from pipeline.hand.consensus import Candidate, distance, extent, follow, look_again, overlap
 from pipeline.hand.networks import HandNetworks, Landmarks
-from pipeline.hand.proposals import Box, likely_boxes, palms, regions_of
+from pipeline.hand.proposals import Box, border_boxes, likely_boxes, palms, regions_of
 from pipeline.hand.regions import Pyramid, Region
 from pipeline.types import F64, U8, HandBox, HandDetection, HandHints, Photo, Side
 from pipeline.weights import WEIGHTS
 
 ACCEPTED = 0.42  # agreement score from which a hand is believed
+ACCEPTED_CUT_OFF = 0.52  # ... when it was only found by looking where the photo ends; ghosts there reach 0.50
 SURE = 0.58  # from which no further search is made
 ACCEPTED_IN_BOX = 0.15  # a person said there is a hand
 SMALLEST_PX = 40.0  # a smaller hand cannot be reconstructed, and most ghosts are small
@@ -41,7 +43,7 @@ class MediapipeDetector:
     """Hands by the MediaPipe palm detector and landmark network; needs the weights of recipe `cpu`."""
 
     name = "mediapipe"
-    version = "1"
+    version = "2"
     weights_digest = " ".join(WEIGHTS[name].sha256[:12] for name in ("hand_detector", "hand_landmarks"))
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -72,9 +74,13 @@ def _everywhere(networks: HandNetworks, photo: Pyramid, image: U8) -> list[HandD
     found = [(candidate, "detector") for candidate in _from_palms(networks, photo)]
     if not any(candidate.score >= SURE for candidate, _ in found):
         for box in likely_boxes(image):
-            found += [(c, "search") for c in _search(networks, photo, regions_of(box, (1.2, 1.7), 8), box, looked_at=3)]
+            found += [(candidate, "search") for candidate in _around(networks, photo, box)]
             if any(candidate.score >= SURE for candidate, _ in found):
                 break
+    if not any(candidate.score >= ACCEPTED for candidate, _ in found):
+        cut_off = [candidate for box in border_boxes(*image.shape[:2]) for candidate in _around(networks, photo, box)]
+        best = max(cut_off, key=lambda candidate: candidate.score, default=None)
+        found = [(best, "search")] if best is not None and best.score >= ACCEPTED_CUT_OFF else []
     kept: list[tuple[Candidate, str]] = []
     for candidate, source in sorted(found, key=lambda f: -f[0].score):
         shared = max((overlap(candidate.keypoints, other.keypoints) for other, _ in kept), default=0.0)
@@ -82,6 +88,10 @@ def _everywhere(networks: HandNetworks, photo: Pyramid, image: U8) -> list[HandD
         if candidate.score >= needed and shared < _SAME_HAND and extent(candidate.keypoints) >= SMALLEST_PX:
             kept.append((candidate, source))
     return [_detection(candidate, source, None) for candidate, source in kept]
+
+
+def _around(networks: HandNetworks, photo: Pyramid, box: Box) -> list[Candidate]:
+    return _search(networks, photo, regions_of(box, (1.2, 1.7), 8), box, looked_at=3)
 
 
 def _from_palms(networks: HandNetworks, photo: Pyramid) -> list[Candidate]:

@@ -17,6 +17,7 @@ from pipeline.types import U8
 QUARTER_TURNS = tuple(i * math.pi / 2 for i in range(4))
 PALM_THRESHOLD = 0.15
 _TILE = 0.6  # of the longer side
+BORDER_BOX = 0.8  # of the photo's longer side: hands that its border cuts in two fill the picture
 _ZOOM_OUT = (1.25, 1.5, 2.0)  # the frame is that much larger than the photo
 
 
@@ -85,6 +86,13 @@ def likely_boxes(image: U8, limit: int = 3) -> list[Box]:
         Box(0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height),
     ]
     return [*_skin_patches(image, limit), frame, *half]
+
+
+def border_boxes(height: int, width: int) -> list[Box]:
+    """Boxes in the middle of each side: a first-person close-up shows a hand whose wrist is outside."""
+    half = BORDER_BOX / 2 * max(height, width)
+    sides = ((0, height / 2), (width, height / 2), (width / 2, height), (width / 2, 0))
+    return [Box(x - half, y - half, x + half, y + half) for x, y in sides]
 
 
 def _skin_patches(image: U8, limit: int) -> list[Box]:

@@ -21,8 +21,8 @@ from pipeline.types import F64, U8, Mask
 
 FULL_SIDES = (640, 512)  # pixels; multiples of 64
 CROP_SIDE = 512
-CROP_REACH = 2.6  # side of a crop in units of the hand box's longer side
-LARGE_CROP_REACH = 4.0  # added for hands that are small in the photo
+CROP_REACHES = (2.6,)  # sides of the crops in units of the hand box's longer side
+SMALL_HAND_REACHES = (2.6, 4.0, 6.4)  # for hands that are small in the photo: they also hold what is large beside them
 COVERS_PHOTO = 0.7  # a crop that is this much of the photo shows nothing new
 SMALL_HAND = 0.15  # hand box's longer side as a fraction of the photo's
 
@@ -45,7 +45,7 @@ def views(height: int, width: int, hands: list[F64]) -> list[View]:
         low, high = keypoints.min(0), keypoints.max(0)
         centre, extent = (low + high) / 2, float((high - low).max())
         small = extent < SMALL_HAND * max(height, width)
-        for reach in (CROP_REACH, LARGE_CROP_REACH) if small else (CROP_REACH,):
+        for reach in SMALL_HAND_REACHES if small else CROP_REACHES:
             x0, y0 = np.maximum(centre - extent * reach / 2, 0).astype(int)
             x1, y1 = np.minimum(centre + extent * reach / 2, (width, height)).astype(int)
             if min(x1 - x0, y1 - y0) > 8 and (x1 - x0) * (y1 - y0) < COVERS_PHOTO * height * width:

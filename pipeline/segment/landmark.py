@@ -34,7 +34,7 @@ class LandmarkSegmenter:
     """Hand, object and forearm from landmarks, colours, and what stands out of the photo."""
 
     name = "landmark"
-    version = "2"
+    version = "3"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """`threads` of the network, 2 when not given."""

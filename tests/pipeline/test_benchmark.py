@@ -21,6 +21,7 @@ from pipeline.evaluate.figures import figures, truth_of
 from pipeline.evaluate.grasps import TO_OPENPOSE, BadBenchmark, Grasp, fit_hand, load_grasps, load_mesh
 from pipeline.evaluate.scenes import Scene, estimate_of, make_scene, mirrored_hand
 from pipeline.evaluate.self_contact import self_penetration_mm
+from pipeline.geometry.camera import from_focal
 from pipeline.hand_model import load_hand
 from pipeline.recipe import Recipe, UnknownRecipe
 from pipeline.types import F64
@@ -142,6 +143,20 @@ def test_the_truth_scores_perfectly_and_a_shift_shows(scene: Scene) -> None:
     larger = replace(truth, pose=replace(truth.pose, scale=1.2))
     scaled = figures(scene, larger, same_frame=True)
     assert scaled["cd_cm2"] < 0.05 < scaled["cd_cm2_unaligned"]
+
+
+def test_silhouettes_are_those_of_the_answers_own_camera(scene: Scene) -> None:
+    """An answer for a guessed focal length covers the hand in its own picture, though not under the true focal."""
+    truth = truth_of(scene)
+    guess = from_focal(1.25 * scene.camera.focal, scene.camera.width, scene.camera.height, "prior")
+    along = np.array([0, 0, 0.25 * scene.hand_joints[:, 2].mean()])  # as much farther as the lens is longer
+    hand = replace(truth.hand, transl=truth.hand.transl + along)
+    pose = replace(truth.pose, transl=truth.pose.transl + along)
+    own = figures(scene, replace(truth, hand=hand, pose=pose, camera=guess), same_frame=True)
+    other = figures(scene, replace(truth, hand=hand, pose=pose), same_frame=True)
+    assert own["hand_iou"] > 0.9 > other["hand_iou"] + 0.1
+    assert own["object_iou"] > 0.9 > other["object_iou"] + 0.1
+    assert own["mpjpe_mm_unaligned"] == other["mpjpe_mm_unaligned"] > 50  # the wrong distance is not forgiven
 
 
 def test_the_view_prior_tells_no_elevation_scale_or_place(scene: Scene) -> None:

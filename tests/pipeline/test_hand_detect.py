@@ -10,7 +10,7 @@ from pipeline import weights
 from pipeline.errors import NoHandFound
 from pipeline.hand.consensus import Candidate, distance, overlap
 from pipeline.hand.mediapipe import MediapipeDetector
-from pipeline.hand.proposals import Box, likely_boxes, regions_of, views
+from pipeline.hand.proposals import Box, border_boxes, likely_boxes, regions_of, views
 from pipeline.hand.regions import Pyramid, Region
 from pipeline.types import HandBox, HandHints, Photo
 
@@ -82,6 +82,12 @@ def test_search_starts_at_skin():
     assert overlap(np.array([[150, 100], [260, 220]]), np.array([[first.x0, first.y0], [first.x1, first.y1]])) > 0.9
 
 
+def test_the_last_search_looks_half_beyond_every_side():
+    boxes = border_boxes(300, 400)
+    assert {box.centre for box in boxes} == {(0, 150), (400, 150), (200, 300), (200, 0)}
+    assert all(box.side == pytest.approx(320) for box in boxes)
+
+
 def test_agreement_lowers_the_score_of_answers_that_differ():
     hand = np.random.default_rng(0).uniform(0, 100, (21, 2))
     same, torn = (Candidate(hand, np.zeros((21, 3)), 0.9, spread, 0.5) for spread in (0.01, 0.15))
@@ -130,7 +136,20 @@ def test_finds_both_hands(detector, start):
 
 @pytest.mark.weights
 @pytest.mark.photos
-def test_a_box_helps_where_the_search_fails(detector):
+@pytest.mark.slow
+def test_finds_a_hand_that_the_border_cuts_in_two(detector):
+    """Nothing is found around skin or in the frame: the wrist is far outside, the fingers behind what they hold."""
+    hands = detector.detect(load_photo("grocery_26"), NO_HINTS)
+    assert len(hands) == 1
+    assert hands[0].right_score < 0.5
+    assert hands[0].keypoints[0, 0] < -20
+    assert np.linalg.norm(hands[0].keypoints[4] - (215, 298)) < 30  # the thumb's tip, by eye
+    assert np.linalg.norm(hands[0].keypoints[8] - (210, 78)) < 40  # the index finger's
+
+
+@pytest.mark.weights
+@pytest.mark.photos
+def test_a_box_is_looked_at_alone(detector):
     photo = load_photo("grocery_26")
     index = json.loads((PHOTOS / "INDEX.json").read_text())
     assert any(entry["file"] == photo.name for entry in index["photos"])
