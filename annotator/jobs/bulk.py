@@ -152,18 +152,19 @@ def watch(
     progress.begin(total)
     while known:
         looked = time.monotonic()
-        with workspace.database.read() as session:
+        with workspace.database.read() as session:  # in this order: what ends meanwhile is told of now or next time
+            waits = Photos(session).queued()
             known |= set(Chunks(session).after(last))
             last = max(known)
-            open_chunks = set(Chunks(session).unfinished())
+            running, open_chunks = _running(session), set(Chunks(session).unfinished())
             over = known - open_chunks
-            for photo in Photos(session).settled(sorted(over | _running(session))):
+            for photo in Photos(session).settled(sorted(over | running)):
                 if photo.id not in told:
                     _tell(photo, newest, result, progress)
                 told.add(photo.id)
                 if photo.chunk_id in over:  # is not asked for again
                     told.discard(photo.id)
-            known = open_chunks if Photos(session).queued() else set()
+            known = open_chunks if waits else set()
             lives = bool(Workers(session).live(workspace.settings.worker_timeout))
         if known and not lives and not alone:
             say(f"{'the last worker has ended, and said why where it ran' if had else 'no worker lives'}: {_START}")

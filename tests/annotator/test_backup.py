@@ -103,7 +103,7 @@ def test_what_reviewers_had_asked_for_is_done_where_it_was_restored(full: Worksp
     worker = JobWorker(new, 1)
     worker.start()
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while any(job["state"] in ("queued", "running") for job in rows(new)["job"]):
             assert time.monotonic() < end
             time.sleep(0.1)

@@ -19,7 +19,7 @@ from PIL import Image
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from annotator import service
+from annotator import service, work
 from annotator.jobs import JobQueue, JobWorker, bulk, slots
 from annotator.progress import Silent
 from annotator.reviewing import Change
@@ -90,7 +90,7 @@ def jobs(workspace: Workspace) -> list[tuple[str, str | None]]:
         return [(job.state, job.reason) for job in session.query(Job).order_by(Job.id)]
 
 
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def until(condition: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -213,11 +213,34 @@ def test_photos_in_chunks_are_told_of_once_each(
     service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
     assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 5
     assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 0  # they are queued
-    worker.start()
-    done = bulk.watch(workspace, Silent(), every_s=0.01)
+
+    class Watched(Silent):
+        def begin(self, total: int) -> None:
+            assert total == 5
+            worker.start()  # not before somebody looks: what was done until then is not told of
+
+    done = bulk.watch(workspace, Watched(), every_s=0.01)
     assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
     assert len(set(done.published)) == len(done.published) == 4
     assert bulk.watch(workspace, Silent()).photos == 0
+
+
+def test_what_ends_while_the_queue_is_looked_at_is_told_of(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu")) == 1
+    looks, look = [], bulk._running
+
+    def looked(session: Session) -> set[int]:
+        found = look(session)
+        looks.append(found)
+        if len(looks) == 2:  # the first is that before the beginning
+            bulk.BulkJobs(workspace, queue, "me", work.perform, lambda: False).carry_out(1)
+        return found
+
+    monkeypatch.setattr(bulk, "_running", looked)
+    assert bulk.watch(workspace, Silent(), every_s=0.01).photos == 1
 
 
 def test_a_reviewer_comes_before_bulk_work(
@@ -348,7 +371,7 @@ def test_a_killed_worker_loses_nothing(
     script.write_text(WORKER)
     environment = os.environ | {
         "HOI_JOBS": "1",
-        "FAKE_REOPTIMISE_SECONDS": "600",
+        "FAKE_REOPTIMISE_GATE": str(tmp_path / "never"),
         "HOI_DATABASE_URL": workspace.database_url,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
@@ -357,7 +380,7 @@ def test_a_killed_worker_loses_nothing(
     until(lambda: jobs(workspace) == [("running", None)])
     first.send_signal(signal.SIGKILL)
     first.wait()
-    second = subprocess.Popen(command, env=environment | {"FAKE_REOPTIMISE_SECONDS": "0"}, stdout=subprocess.PIPE)
+    second = subprocess.Popen(command, env=environment | {"FAKE_REOPTIMISE_GATE": ""}, stdout=subprocess.PIPE)
     try:
         until(lambda: jobs(workspace) == [("done", None)])
     finally:

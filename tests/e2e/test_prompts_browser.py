@@ -18,8 +18,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "annotator"))
 import studio_page as reviewer
+from ports import free_port
 from report_scene import pair_view
-from web_server import add_pair, free_port, running
+from web_server import add_pair, running
 
 from annotator.progress import Silent
 from annotator.studio import projects, tasks
@@ -101,7 +102,7 @@ def scene(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sce
         added = projects.prompts(connection, project, links.ml())
         browser = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)
         screenshots = Path(os.environ.get("HOI_SCREENSHOTS") or folder)
         yield Scene(workspace, connection, project, page, screenshots, added, woken)

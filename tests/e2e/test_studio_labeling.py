@@ -99,7 +99,7 @@ def browser(studio) -> Iterator[Any]:
     with playwright.sync_playwright() as session:
         started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
         page = started.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)
         yield page
         started.close()

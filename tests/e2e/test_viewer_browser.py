@@ -22,8 +22,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "annotator"))
+from ports import free_port
 from test_report_browser import CHROMIUM, FLAGS
-from web_server import add_pair, free_port, running
+from web_server import add_pair, running
 
 from annotator.web.app import create_app
 from annotator.web.links import Links
