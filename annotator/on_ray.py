@@ -7,13 +7,15 @@ runs a batch, and a run that was interrupted goes on with what is left.
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from annotator import work
 from annotator.annotating import Annotated, annotate, begun, take_over, wanted
-from annotator.errors import BadRequest
+from annotator.errors import BadRequest, WorkspaceError
 from annotator.progress import Progress, Silent
 from annotator.workspace import Workspace
 from db.errors import StorageError
@@ -69,7 +71,7 @@ def preannotate(
             _Actor,
             fn_constructor_args=(workspace.settings.model_dump() | shared, recipe, "redo" if redo else "preannotate"),
             batch_size=PHOTOS_AT_ONCE,
-            concurrency=(1, min(actors or most, len(photos))),
+            concurrency=(1, min(most if actors is None else max(1, actors), len(photos))),
             num_cpus=0 if gpus else 1,
             num_gpus=gpus,
         )
@@ -85,9 +87,7 @@ class _Actor:
         import torch
 
         torch.set_num_threads(1)
-        root = Path(tempfile.gettempdir()) / "hoi-annotate-ray"  # the stage cache of this machine
-        root.mkdir(exist_ok=True)
-        self._workspace, self._recipe, self._trigger = Workspace(root, **settings), recipe, trigger
+        self._workspace, self._recipe, self._trigger = Workspace(_own_folder(), **settings), recipe, trigger
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = []
@@ -116,6 +116,16 @@ class _Actor:
                 "unchanged": " ".join(p for p in pairs if p not in done.published),
                 "trouble": "",
             }
+
+
+def _own_folder() -> Path:
+    """For the stage cache of this user on this machine. Raises WorkspaceError when somebody else could write there."""
+    folder = Path(tempfile.gettempdir()) / f"hoi-annotate-ray-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISDIR(found.st_mode):
+        raise WorkspaceError(f"{folder} is not yours alone: remove it, or set TMPDIR where the node's Ray is started")
+    return folder
 
 
 def _tell(row: dict[str, Any], result: Annotated, progress: Progress) -> None:

@@ -266,8 +266,12 @@ def test_an_end_before_the_last_word_is_no_backup_yet(
     assert to(tmp_path / "new")(tmp_path / "backup").copied == 6
 
 
-def test_killed_in_the_middle_both_go_on_where_they_were(full: Workspace, tmp_path: Path) -> None:
-    folder = tmp_path / "backup"
+def test_killed_in_the_middle_both_go_on_where_they_were(
+    full: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "backup", tmp_path / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setenv("TMPDIR", str(elsewhere))
     killed("backup", full.root, folder)
     with pytest.raises(BadRequest, match="no backup"):
         to(tmp_path / "new")(folder)
@@ -277,6 +281,8 @@ def test_killed_in_the_middle_both_go_on_where_they_were(full: Workspace, tmp_pa
     restored = to(tmp_path / "new")(folder)
     assert (restored.blobs, restored.copied, restored.rows["photo"]) == (6, 4, 4)
     assert clean(Workspace(tmp_path / "new"))
+    assert not (tmp_path / "new" / ".restore-part").exists()
+    assert list(elsewhere.iterdir()) == []
 
 
 WRITER = """

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from annotator import service, work
 from annotator.jobs import JobQueue, JobWorker, bulk, slots
+from annotator.jobs.reviews import ReviewJobs
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
@@ -308,6 +309,46 @@ def test_a_slot_that_worked_before_waits_for_its_database(
         slots._slot(workspace.root, workspace.settings.model_dump(), ready)
     assert (ended.value.code == "the server does not answer") is again
     assert (ended.value.code == slots._UNFIT) is not again
+
+
+@pytest.mark.parametrize("of", ["photo", "job"])
+def test_work_that_a_database_leaves_alone_again_and_again_is_no_poison(
+    workspace: Workspace, queue: JobQueue, pair: str, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """It goes away while the work is done, and cannot be told either that the try does not count."""
+    away = False
+
+    def lost(_: work.Task) -> work.Outcome:
+        nonlocal away
+        away = True
+        raise StorageUnwritable("the server does not answer")
+
+    write = Database.write
+
+    def written(database: Database) -> Any:
+        if away:
+            raise StorageUnwritable("the server does not answer")
+        return write(database)
+
+    monkeypatch.setattr(Database, "write", written)
+    if of == "photo":
+        bulk.enqueue(workspace, queue, Recipe.load("cpu"), redo=True)
+        chunk = bulk.BulkJobs(workspace, queue, "me", lambda task: perform(task), lambda: False)
+        carry_out = chunk.carry_out
+    else:
+        fix(workspace, queue, pair, Change(touching=("index",)))
+        carry_out = ReviewJobs(workspace, "me", lambda task: perform(task)).compute
+    perform = lost
+    for _ in range(work.MOST_TRIES + 1):
+        with pytest.raises(StorageUnwritable):
+            carry_out(1)
+        away = False
+    perform = work.perform
+    carry_out(1)
+    with workspace.database.read() as session:
+        (only,) = Photos(session).all()
+        assert (only.status, only.reason) == ("done", None)
+    assert [state for state, _ in jobs(workspace)] == ([] if of == "photo" else ["running"])
 
 
 def test_who_watches_a_queue_is_told_when_its_last_worker_ends(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,24 @@ import pytest
 
 from annotator import on_ray, service
 from annotator.annotating import Annotated
-from annotator.errors import BadRequest
+from annotator.errors import BadRequest, WorkspaceError
 from annotator.progress import Silent
 from annotator.workspace import Workspace
 from pipeline.recipe import Recipe
+
+
+def test_an_actors_cache_is_its_users_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = on_ray._own_folder()
+    assert folder == on_ray._own_folder() == tmp_path / f"hoi-annotate-ray-{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o770)
+    with pytest.raises(WorkspaceError, match=r"hoi-annotate-ray-\d+ is not yours alone: remove it"):
+        on_ray._own_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(WorkspaceError, match="is not yours alone"):
+        on_ray._own_folder()
 
 
 def test_what_stops_an_actor_is_one_line(

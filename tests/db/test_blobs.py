@@ -89,6 +89,18 @@ def test_a_blob_goes_only_when_nobody_has_put_it_lately(any_store: BlobStore) ->
     assert [blob.digest for blob in any_store.list()] == [kept]
 
 
+def test_a_probe_leaves_nothing(any_store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    any_store.probe()
+    assert list(any_store.list()) == []
+
+    def denied(*_: object) -> None:
+        raise PermissionError("this key may not delete")
+
+    monkeypatch.setattr(obstore, "delete", denied)
+    any_store.probe()
+    assert len(list(any_store.list())) == 1
+
+
 def test_a_blob_that_is_put_again_after_long_counts_as_new(store: BlobStore, tmp_path: Path) -> None:
     digest = store.put(b"cup")
     (path,) = files(tmp_path)
