@@ -106,7 +106,7 @@ def scene(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sce
         project = projects.ensure(workspace, connection, "prompts")
         projects.hook(workspace, connection, project, links.base_url)
         added = projects.prompts(connection, project, links.ml())
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)

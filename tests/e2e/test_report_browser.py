@@ -41,7 +41,7 @@ def page(tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
     write_report([pair_view("right"), pair_view("left", name=NASTY, pair_id="p2")], out, "Browser test")
     with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=240_000)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(240_000)
         page.requested, page.broken = [], []

@@ -104,7 +104,7 @@ def workspace(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def page(studio: Any) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev extra (pip install -e .[dev])")
     with playwright.sync_playwright() as session:
-        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         made = started.new_page(viewport={"width": SIZES[0][0], "height": SIZES[0][1]})
         made.set_default_timeout(240_000)
         reviewer.log_in(made, studio.url, studio.user, studio.password)

@@ -97,7 +97,7 @@ def project(studio, links) -> Any:
 def browser(studio) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev extra (pip install -e .[dev])")
     with playwright.sync_playwright() as session:
-        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         page = started.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)

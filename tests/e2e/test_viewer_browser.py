@@ -80,7 +80,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         playwright.sync_playwright() as session,
     ):
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=240_000)
         page = browser.new_page()
         page.context.set_default_timeout(240_000)
         shown = Scene(page, links, pairs, screenshots, f"http://localhost:{other.server_port}/")
