@@ -48,7 +48,13 @@ def preannotate(
     except ImportError as error:
         raise BadRequest(f"--engine ray needs Ray ({error}): pip install 'hoi-annotate[ray]'") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ray.exceptions.RayError) as error:
+            raise BadRequest(
+                f"cannot join the Ray cluster: {str(error).splitlines()[0]}; does it run, and is RAY_AUTH_MODE here "
+                "('token' or 'disabled') what it was started with?"
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     result = Annotated()
     with workspace.claimed("preannotate --engine ray"):

@@ -18,6 +18,18 @@ from annotator.workspace import Workspace
 from pipeline.recipe import Recipe
 
 
+def test_a_cluster_that_cannot_be_joined_is_one_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    def refused(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 192.0.2.2:6379\nmore")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(BadRequest, match=r"^cannot join the Ray cluster: Failed .*:6379; does it run, .*RAY_AUTH_MODE"):
+        on_ray.preannotate(workspace, Recipe.load("cpu"), progress=Silent())
+
+
 def test_an_actors_cache_is_its_users_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = on_ray._own_folder()
