@@ -119,10 +119,12 @@ def restore(folder: Path, root: Path, *, anyway: bool = False, progress: Progres
         raise BadRequest(f"{source} is missing or damaged: use another backup")
     workspace = _prepared(folder, root, flags)
     result = Copied()
-    part = workspace.root / ".restore-part"  # a killed restore leaves it, and the next one takes it away
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    with _opened_copy(source, part) as database, database.read() as session:
+    with (
+        workspace.claimed("restore"),
+        _emptied(workspace.root / ".restore-part") as part,
+        _opened_copy(source, part) as database,
+        database.read() as session,
+    ):
         named = dict(Audit(session).named())
         _refuse_unless_empty(workspace)
         _copy_blobs(BlobStore((folder / STORE).absolute().as_uri()), workspace.blobs, named, result, progress)
@@ -136,7 +138,6 @@ def restore(folder: Path, root: Path, *, anyway: bool = False, progress: Progres
                 path.parent.mkdir(exist_ok=True)
                 _copy_private(folder / path.name, path)
         _fill(workspace, session, result)
-    shutil.rmtree(part)
     return result
 
 
@@ -253,6 +254,17 @@ def _opened(path: Path) -> Iterator[Database]:
         yield database
     finally:
         database.dispose()
+
+
+@contextlib.contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder for a while, without what a killed process has left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import logging
 import os
 import stat
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,10 @@ def preannotate(
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ray.exceptions.RayError) as error:
+            first, *_ = str(error).split("\n")
             raise BadRequest(
-                f"cannot join the Ray cluster: {str(error).splitlines()[0]}; does it run, and is RAY_AUTH_MODE here "
-                "('token' or 'disabled') what it was started with?"
+                f"cannot join the Ray cluster: {first}; does it run, and is RAY_AUTH_MODE here ('token' or 'disabled') "
+                "what it was started with?"
             ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     result = Annotated()
@@ -93,7 +95,11 @@ class _Actor:
         import torch
 
         torch.set_num_threads(1)
-        self._workspace, self._recipe, self._trigger = Workspace(_own_folder(), **settings), recipe, trigger
+        self._settings, self._recipe, self._trigger = settings, recipe, trigger
+
+    @cached_property
+    def _workspace(self) -> Workspace:
+        return Workspace(_own_folder(), **self._settings)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = []

@@ -189,6 +189,7 @@ def test_a_damaged_backup_is_told_from_a_whole_one(full: Workspace, tmp_path: Pa
     blob.write_bytes(blob.read_bytes()[:-1])
     with pytest.raises(BadRequest, match=f"1 of 6 blobs .* no row was written.*{blob.name}"):
         to(tmp_path / "new")(folder)
+    assert not (tmp_path / "new" / ".restore-part").exists()
     done = restore(folder, tmp_path / "new", anyway=True, progress=Silent())
     assert len(done.lost) == 1
     assert [what for what, _ in check(Workspace(tmp_path / "new"), progress=Silent()).broken] == [f"blob {blob.name}"]
