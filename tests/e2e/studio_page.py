@@ -77,8 +77,10 @@ def comment(page: Any, text: str) -> None:
 
 
 def regions(page: Any) -> list[str]:
-    """Labels in the list of regions, from the top."""
-    return list(page.locator(".lsf-outliner-item__title").all_inner_texts())
+    """Labels in the list of regions, from the top; there is one at least."""
+    titles = page.locator(".lsf-outliner-item__title")
+    titles.first.wait_for()
+    return list(titles.all_inner_texts())
 
 
 def select_region(page: Any, label: str) -> None:

@@ -256,4 +256,5 @@ def test_what_stands_beside_the_photo(pair_task):
     assert "the wrist leaves the picture" in words
     assert "9.0 → 1.5 mm" in words
     assert page.locator(".hoi-frames img").count() == 8
-    assert any(frame.url.endswith("/viewer") for frame in page.frames)
+    while not any(frame.url.endswith("/viewer") for frame in page.frames):
+        page.wait_for_timeout(100)
