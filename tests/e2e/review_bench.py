@@ -224,9 +224,10 @@ class Bench:
         return reconcile.sync(self.workspace, self.connection, self.queue, self.project())
 
     @contextmanager
-    def loop(self, every_s: float = 0.5) -> Iterator[ReviewLoop]:
+    def loop(self, every_s: float = 0.5, begins: bool = True) -> Iterator[ReviewLoop]:
         loop = ReviewLoop(self.workspace, self.said.append, every_s)
-        loop.start()
+        if begins:
+            loop.start()
         try:
             yield loop
         finally:
@@ -242,9 +243,13 @@ class Bench:
 
     @contextmanager
     def serving(self, every_s: float = 0.5) -> Iterator[ReviewLoop]:
-        """Server and loop, as `serve` runs them."""
-        with self.loop(every_s) as loop, self.answering(loop):
-            yield loop
+        """Server and loop, as `serve` runs them: the loop begins when the server answers."""
+        with self.loop(every_s, begins=False) as loop, self.answering(loop):
+            loop.start()
+            try:
+                yield loop
+            finally:
+                loop.stop()
 
     @contextmanager
     def worker(self) -> Iterator[None]:

@@ -87,8 +87,9 @@ def recording(port: int) -> Iterator[list[tuple[bytes, str]]]:
 def test_calls_that_come_twice_and_in_the_wrong_order_are_one_review(bench: Bench, ann: Person) -> None:
     accepted, fixed = bench.photos(2)
     bench.push()
-    with bench.loop(every_s=3600) as loop:
+    with bench.loop(every_s=3600, begins=False) as loop:
         with bench.answering(loop):
+            loop.start()
             project = bench.project().external_id
             until(lambda: bench.client.webhooks.list(project=project), "no webhook")
             until(lambda: bench.client.ml.list(project=project), "no prompts")
