@@ -19,7 +19,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,7 +78,7 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
             result.rows = copy_rows(source, target)
             named = dict(Audit(target).named())
         if before is not None:
-            with _opened_copy(folder / before["database"]) as earlier, earlier.read() as session:
+            with _opened_copy(folder / before["database"], folder / PART) as earlier, earlier.read() as session:
                 if dict(Audit(session).named()).keys() - named.keys():
                     raise BadRequest(f"{folder} is the backup of another workspace: name another folder")
     _copy_blobs(workspace.blobs, BlobStore((folder / STORE).absolute().as_uri()), named, result, progress)
@@ -120,7 +119,12 @@ def restore(folder: Path, root: Path, *, anyway: bool = False, progress: Progres
         raise BadRequest(f"{source} is missing or damaged: use another backup")
     workspace = _prepared(folder, root, flags)
     result = Copied()
-    with _opened_copy(source) as database, database.read() as session:
+    with (
+        workspace.claimed("restore"),
+        _emptied(workspace.root / ".restore-part") as part,
+        _opened_copy(source, part) as database,
+        database.read() as session,
+    ):
         named = dict(Audit(session).named())
         _refuse_unless_empty(workspace)
         _copy_blobs(BlobStore((folder / STORE).absolute().as_uri()), workspace.blobs, named, result, progress)
@@ -253,14 +257,24 @@ def _opened(path: Path) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def _opened_copy(path: Path) -> Iterator[Database]:
-    """A backup's rows at this program's version; the backup stays as it is."""
-    with tempfile.TemporaryDirectory(prefix="hoi-restore-") as folder:
-        copy = Path(folder, "copy.sqlite")
-        shutil.copyfile(path, copy)
-        with _opened(copy) as database:
-            migrate.upgrade(database)
-            yield database
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder for a while, without what a killed process has left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _opened_copy(path: Path, folder: Path) -> Iterator[Database]:
+    """A backup's rows at this program's version, copied into the folder; the backup stays as it is."""
+    copy = folder / "copy.sqlite"
+    shutil.copyfile(path, copy)
+    with _opened(copy) as database:
+        migrate.upgrade(database)
+        yield database
 
 
 def _copy_private(source: Path, target: Path) -> None:

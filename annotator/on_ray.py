@@ -7,13 +7,16 @@ runs a batch, and a run that was interrupted goes on with what is left.
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from annotator import work
 from annotator.annotating import Annotated, annotate, begun, take_over, wanted
-from annotator.errors import BadRequest
+from annotator.errors import BadRequest, WorkspaceError
 from annotator.progress import Progress, Silent
 from annotator.workspace import Workspace
 from db.errors import StorageError
@@ -46,7 +49,14 @@ def preannotate(
     except ImportError as error:
         raise BadRequest(f"--engine ray needs Ray ({error}): pip install 'hoi-annotate[ray]'") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ray.exceptions.RayError) as error:
+            first, *_ = str(error).split("\n")
+            raise BadRequest(
+                f"cannot join the Ray cluster: {first}; does it run, and is RAY_AUTH_MODE here ('token' or 'disabled') "
+                "what it was started with?"
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     result = Annotated()
     with workspace.claimed("preannotate --engine ray"):
@@ -69,7 +79,7 @@ def preannotate(
             _Actor,
             fn_constructor_args=(workspace.settings.model_dump() | shared, recipe, "redo" if redo else "preannotate"),
             batch_size=PHOTOS_AT_ONCE,
-            concurrency=(1, min(actors or most, len(photos))),
+            concurrency=(1, min(most if actors is None else max(1, actors), len(photos))),
             num_cpus=0 if gpus else 1,
             num_gpus=gpus,
         )
@@ -85,9 +95,11 @@ class _Actor:
         import torch
 
         torch.set_num_threads(1)
-        root = Path(tempfile.gettempdir()) / "hoi-annotate-ray"  # the stage cache of this machine
-        root.mkdir(exist_ok=True)
-        self._workspace, self._recipe, self._trigger = Workspace(root, **settings), recipe, trigger
+        self._settings, self._recipe, self._trigger = settings, recipe, trigger
+
+    @cached_property
+    def _workspace(self) -> Workspace:
+        return Workspace(_own_folder(), **self._settings)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = []
@@ -116,6 +128,16 @@ class _Actor:
                 "unchanged": " ".join(p for p in pairs if p not in done.published),
                 "trouble": "",
             }
+
+
+def _own_folder() -> Path:
+    """For the stage cache of this user on this machine. Raises WorkspaceError when somebody else could write there."""
+    folder = Path(tempfile.gettempdir()) / f"hoi-annotate-ray-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or not stat.S_ISDIR(found.st_mode):
+        raise WorkspaceError(f"{folder} is not yours alone: remove it, or set TMPDIR where the node's Ray is started")
+    return folder
 
 
 def _tell(row: dict[str, Any], result: Annotated, progress: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,21 @@ def find(given: str) -> Iterator[Source]:
     else:
         raise BadRequest(f"{given}: no such file or folder")
     return (_file(path) for path in found)
+
+
+def check_any(given: Sequence[str]) -> None:
+    """Raises BadRequest when none of these is there; what an s3:// prefix holds is not asked."""
+    reasons = []
+    for name in given:
+        if name.startswith("s3://"):
+            return
+        try:
+            find(name)
+        except BadRequest as error:
+            reasons.append(str(error))
+        else:
+            return
+    raise BadRequest("; ".join(reasons))
 
 
 def _file(path: Path) -> Source:

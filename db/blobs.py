@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, S3Store
 
-from db.errors import BlobCorrupt, BlobMissing
+from db.errors import BlobCorrupt, BlobMissing, StorageError
 from db.stores import PROBLEMS, open_store, translate
 
 REFRESH_AFTER = timedelta(hours=1)  # a blob put again this long after it was put counts as new
@@ -120,6 +121,13 @@ class BlobStore:
                 with contextlib.suppress(FileNotFoundError):  # its writer lives, and has just put the blob
                     found = path.stat()
                     yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+
+    def probe(self) -> None:
+        """Puts a few bytes and reads them; takes them away again, where the key may delete."""
+        digest = self.put(f"hoi-annotate was here: {uuid.uuid4()}".encode())
+        self.get(digest)
+        with contextlib.suppress(StorageError):
+            self.delete(digest, unless_put_after=datetime.max.replace(tzinfo=UTC))
 
     def signed_url(self, digest: str, seconds: int) -> str | None:
         """An address under which anybody may read the blob for so long; None where the store has no server."""

@@ -79,6 +79,17 @@ def adopt(name: str, source: Path, progress: Progress | None = None) -> Path:
     return _record(name, source, commit="", say=progress or (lambda _: None))
 
 
+def forget(name: str) -> int:
+    """Removes what was fetched of a model, also by half; bytes. Adopted files are forgotten and stay where they are."""
+    home = _home(name)
+    if not home.is_dir():
+        raise MissingWeights(f"{name}: is not here")
+    freed = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    (home / MANIFEST).unlink(missing_ok=True)  # first: what is left of an interrupted removal is no model
+    shutil.rmtree(home)
+    return freed
+
+
 def pull(name: str, say: Progress) -> Path:
     """Fetches what is not here yet, going on where an earlier pull stopped; returns the local folder.
 

@@ -132,6 +132,14 @@ def weight_path(name: str) -> Path:
     return path
 
 
+def forget(name: str) -> int:
+    """Removes the named weights from the cache; their size in bytes. Raises MissingWeights when they are not here."""
+    path = weight_path(name)
+    size = path.stat().st_size
+    path.unlink()
+    return size
+
+
 def pull(recipe: str = "cpu", progress: Progress | None = None) -> list[Path]:
     """Fetch what a recipe needs and is not in the cache yet; returns the cached files.
 

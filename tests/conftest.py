@@ -9,10 +9,17 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from local_s3 import S3Server, s3_running
 from postgres_cluster import Cluster, binaries
+
+with suppress(ImportError):  # where tests/with_torchvision runs there is none
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

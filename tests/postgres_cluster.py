@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
+
+from ports import free_port
 
 
 def binaries() -> Path | None:
@@ -26,7 +27,7 @@ class Cluster:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self._folder, user.pw_uid, user.pw_gid)
-        self._port = _free_port()
+        self._port = free_port()
         self._data = self._folder / "data"
         make = (str(programs / "initdb"), "-D", str(self._data), "-A", "trust", "-U", "hoi", "-E", "UTF8", "--no-sync")
         _as_server_user(*make)
@@ -39,20 +40,14 @@ class Cluster:
     def start(self) -> None:
         options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         log = str(self._folder / "log")
-        _as_server_user(self._ctl, "-D", str(self._data), "-o", options, "-l", log, "-w", "start")
+        _as_server_user(self._ctl, "-D", str(self._data), "-o", options, "-l", log, "-w", "-t", "300", "start")
 
     def stop(self, how: str = "fast") -> None:
-        _as_server_user(self._ctl, "-D", str(self._data), "-m", how, "-w", "stop")
+        _as_server_user(self._ctl, "-D", str(self._data), "-m", how, "-w", "-t", "300", "stop")
 
     def close(self) -> None:
         self.stop("immediate")
         shutil.rmtree(self._folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _as_server_user(*command: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -54,6 +54,23 @@ app = typer.Typer(
 )
 for group in (workspace, annotate, review, studio, running, dataset, keeping, evaluate, models, doctor):
     group.register(app)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from annotator.cli import version
+
+        typer.echo(version.line())
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="What runs here, and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

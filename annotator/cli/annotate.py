@@ -84,15 +84,17 @@ def preannotate(
 
     With --engine queue the photos are annotated by 'hoi-annotate worker', on as many machines as run it, and this
     command shows how far they are: it may be interrupted and repeated. With --engine ray they are annotated by the
-    Ray cluster at RAY_ADDRESS, or a new one on this machine.
+    Ray cluster at RAY_ADDRESS, or a new one on this machine, by --jobs actors or as many as it has room for.
     """
     from annotator import overview
     from annotator.workspace import Workspace
 
+    if engine is Engine.queue and jobs is not None:
+        raise typer.BadParameter("with --engine queue the workers' slots decide: hoi-annotate worker --slots N")
     opened = Workspace.find(workspace, recipe=recipe, jobs=jobs, log="json" if log_json else None)
     _tell_costs(opened, limit=limit, retry=retry, redo=redo)
-    how = _ENGINES[engine]
-    done = how(opened, limit=limit, retry=retry, redo=redo)
+    how, more = _ENGINES[engine], {"actors": jobs} if engine is Engine.ray else {}
+    done = how(opened, limit=limit, retry=retry, redo=redo, **more)
     digest, revisions = overview.digest(opened)
     if json:
         waiting = overview.waiting(opened)
@@ -119,11 +121,13 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Photographs in, report out: ingest, preannotate and report in one go."""
-    from annotator import overview
+    from annotator import config, overview, sources
     from annotator.service import ingest
     from annotator.workspace import Workspace
 
     hands = given_hands(hand_box, keypoints)
+    if out is None or not (out / config.FILE).exists():
+        sources.check_any(photos)  # before there is a workspace with nothing in it
     folder = out or Path(tempfile.mkdtemp(prefix="hoi-annotate-"))
     opened = Workspace.create(folder, recipe=recipe, jobs=jobs)
     with output.Bar("ingest", quiet=True) as bar:
@@ -244,7 +248,7 @@ def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
         raise typer.Exit(1) from None
 
 
-def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
+def _preannotate_on_ray(workspace: Workspace, *, actors: int | None, **options: Any) -> Done:
     from annotator import on_ray
     from pipeline.recipe import Recipe
 
@@ -253,7 +257,7 @@ def _preannotate_on_ray(workspace: Workspace, **options: Any) -> Done:
         where = os.environ.get("RAY_ADDRESS") or "the cluster of this machine, or starting one"
         output.say(f"Ray: joining {where}")
     with _progress(workspace) as progress:
-        return on_ray.preannotate(workspace, recipe, progress=progress, **options)
+        return on_ray.preannotate(workspace, recipe, actors=actors, progress=progress, **options)
 
 
 _ENGINES = {

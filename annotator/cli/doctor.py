@@ -148,7 +148,7 @@ def _workspace(given: Path | None) -> Callable[[], Findings]:
         yield "ok", "workspace", str(opened.root)
         try:
             yield "ok", "database", f"{opened.database.name} at version {HEAD}"
-            opened.blobs.put(b"hoi-annotate doctor was here")
+            opened.blobs.probe()
             yield "ok", "store", opened.store_url
             yield "ok", "recipe", Recipe.load(opened.settings.recipe).name
             yield from _work(overview.work(opened))

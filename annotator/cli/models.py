@@ -1,4 +1,4 @@
-"""models list, pull, adopt, add-mano, licences."""
+"""models list, pull, adopt, forget, add-mano, licences."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         )
     )(pull)
     group.command(epilog=examples("hoi-annotate models adopt sam2 ~/checkpoints/sam2.1-hiera-large"))(adopt)
+    group.command(epilog=examples("hoi-annotate models forget sam2"))(forget)
     group.command(
         "add-mano",
         epilog=examples(
@@ -104,6 +105,20 @@ def adopt(
     from pipeline import hub
 
     output.data(str(hub.adopt(name, folder, output.say)))
+
+
+def forget(name: Annotated[str, typer.Argument(help="The model, as 'models list' names it.")]) -> None:
+    """Remove a model that 'models pull' fetched. Adopted files stay where they are."""
+    from pipeline import hub, weights
+    from pipeline.errors import MissingWeights
+
+    if name in weights.WEIGHTS:
+        freed = weights.forget(name)
+    elif name in hub.MODELS:
+        freed = hub.forget(name)
+    else:
+        raise MissingWeights(f"no model '{name}': 'hoi-annotate models list' names them")
+    output.data(f"{name}: {output.size(freed)} freed")
 
 
 def add_mano(

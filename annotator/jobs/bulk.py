@@ -82,6 +82,7 @@ class BulkJobs:
     ) -> None:
         self._workspace, self._queue, self._name = workspace, queue, name
         self._perform, self._stopping = perform, stopping
+        self._forgiven: list[Photo] = []  # whose last try does not count, which the database was not there to be told
 
     def carry_out(self, chunk_id: int) -> None:
         """Annotates the chunk's photos that wait; what is left when time is up or the worker ends is a new chunk.
@@ -90,11 +91,14 @@ class BulkJobs:
         """
         database = self._workspace.database
         with database.write() as session:
+            for photo in self._forgiven:
+                Photos(session).forgive(photo.id, photo.chunk_id)
             Chunks(session).begin(chunk_id, self._name)
             chunk = Chunks(session).get(chunk_id)
             recipe, trigger = Recipe(**chunk.recipe), chunk.trigger
             photos = Photos(session).waiting(chunk_id)
             session.expunge_all()
+        self._forgiven.clear()
         with telling.told_chunk(chunk_id, len(photos), recipe.name) as over:
             took: list[float] = []
             began = time.monotonic()
@@ -117,6 +121,14 @@ class BulkJobs:
             Chunks(session).end(chunk_id)
         return len(left)
 
+    def _forgive(self, photo: Photo) -> None:
+        """What it was given up for is no fault of the photo; it may be that the database is away."""
+        try:
+            with self._workspace.database.write() as session:
+                Photos(session).forgive(photo.id, photo.chunk_id)
+        except (StorageError, DBAPIError):
+            self._forgiven.append(photo)
+
     def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
         def run(tasks: Iterable[work.Task]) -> Iterator[work.Outcome]:
             return map(self._perform, tasks)
@@ -127,8 +139,7 @@ class BulkJobs:
             try:
                 annotate(self._workspace, tasks, run, trigger, Annotated(), tell)
             except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-                with database.write() as session:
-                    Photos(session).forgive(photo.id, photo.chunk_id)
+                self._forgive(photo)
                 raise
             except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
                 log.exception("photo failed")
@@ -152,18 +163,19 @@ def watch(
     progress.begin(total)
     while known:
         looked = time.monotonic()
-        with workspace.database.read() as session:
+        with workspace.database.read() as session:  # in this order: what ends meanwhile is told of now or next time
+            waits = Photos(session).queued()
             known |= set(Chunks(session).after(last))
             last = max(known)
-            open_chunks = set(Chunks(session).unfinished())
+            running, open_chunks = _running(session), set(Chunks(session).unfinished())
             over = known - open_chunks
-            for photo in Photos(session).settled(sorted(over | _running(session))):
+            for photo in Photos(session).settled(sorted(over | running)):
                 if photo.id not in told:
                     _tell(photo, newest, result, progress)
                 told.add(photo.id)
                 if photo.chunk_id in over:  # is not asked for again
                     told.discard(photo.id)
-            known = open_chunks if Photos(session).queued() else set()
+            known = open_chunks if waits else set()
             lives = bool(Workers(session).live(workspace.settings.worker_timeout))
         if known and not lives and not alone:
             say(f"{'the last worker has ended, and said why where it ran' if had else 'no worker lives'}: {_START}")

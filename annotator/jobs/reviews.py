@@ -33,6 +33,7 @@ class ReviewJobs:
 
     def __init__(self, workspace: Workspace, name: str, perform: Callable[[work.Task], work.Outcome]) -> None:
         self._workspace, self._name, self._perform = workspace, name, perform
+        self._forgiven: list[int] = []  # whose last try does not count, which the database was not there to be told
 
     def compute(self, job_id: int) -> dict[str, Any] | None:
         """The answer as JSON, its bytes in the store; None when there is nothing to publish.
@@ -41,10 +42,13 @@ class ReviewJobs:
         """
         database = self._workspace.database
         with database.write() as session:
+            for forgiven in self._forgiven:
+                Jobs(session).forgive(Jobs(session).get(forgiven))
             job = Jobs(session).get(job_id)
-            if not Jobs(session).begin(job, self._name):
-                return None
-            number = job.tries
+            number = job.tries if Jobs(session).begin(job, self._name) else None
+        self._forgiven.clear()
+        if number is None:
+            return None
         if number > work.MOST_TRIES:
             self.fail(job_id, f"its worker died {work.MOST_TRIES} times while it was carried out")
             return None
@@ -53,8 +57,7 @@ class ReviewJobs:
         except (BlobMissing, BlobCorrupt) as error:
             self.fail(job_id, str(error))
         except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-            with database.write() as session:
-                Jobs(session).forgive(Jobs(session).get(job_id))
+            self._forgive(job_id)
             raise
         except HoiError as error:
             self.fail(job_id, str(error))
@@ -62,6 +65,14 @@ class ReviewJobs:
             log.exception("job failed")
             self.fail(job_id, work.unexpected(error))
         return None
+
+    def _forgive(self, job_id: int) -> None:
+        """What it was given up for is no fault of the job; it may be that the database is away."""
+        try:
+            with self._workspace.database.write() as session:
+                Jobs(session).forgive(Jobs(session).get(job_id))
+        except (StorageError, DBAPIError):
+            self._forgiven.append(job_id)
 
     def _answer(self, job_id: int) -> dict[str, Any]:
         with self._workspace.database.read() as session:

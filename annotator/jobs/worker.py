@@ -13,7 +13,7 @@ from typing import ParamSpec, TextIO, TypeVar
 from dbos import DBOS, DBOSConfig, StepOptions
 from sqlalchemy.exc import DBAPIError
 
-from annotator import work
+from annotator import logs, work
 from annotator.errors import WorkspaceError
 from annotator.jobs.bulk import BulkJobs
 from annotator.jobs.heartbeat import Heartbeat
@@ -31,6 +31,8 @@ MOST_WORKERS = 64  # of one workspace on one machine
 MOST_MOVES = 5  # that another revision may be faster
 POLL_S = 0.2
 _CONNECTIONS = 5  # of the engine to the database
+
+log = logs.get_logger(__name__)
 
 
 class JobWorker:
@@ -92,6 +94,7 @@ class JobWorker:
     def stop(self, grace_s: float = 0) -> None:
         """Takes nothing more, gives the photo or job in work `grace_s` to end, and hands back what is left."""
         self._stopping = True
+        log.info("slot takes nothing more", grace_s=grace_s)
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(grace_s))
         self._pool.close()
         if self._heart is not None:

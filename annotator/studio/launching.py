@@ -55,6 +55,9 @@ def environment(data_dir: Path) -> dict[str, str]:
         "FEATURE_FLAGS_OFFLINE": "true",
         "CONVERTER_DOWNLOAD_RESOURCES": "false",
         "WEBHOOK_TIMEOUT": "2",
+        "ML_CONNECTION_TIMEOUT": "20",  # its own second is too short where other work keeps the processors busy
+        "ML_TIMEOUT_HEALTH": "20",
+        "ML_TIMEOUT_SETUP": "20",
         "SSRF_PROTECTION_ENABLED": "true",
         "ML_BLOCK_LOCAL_IP": "true",
         "USE_DEFAULT_BANNED_SUBNETS": "false",

@@ -103,7 +103,7 @@ def test_what_reviewers_had_asked_for_is_done_where_it_was_restored(full: Worksp
     worker = JobWorker(new, 1)
     worker.start()
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while any(job["state"] in ("queued", "running") for job in rows(new)["job"]):
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -189,6 +189,7 @@ def test_a_damaged_backup_is_told_from_a_whole_one(full: Workspace, tmp_path: Pa
     blob.write_bytes(blob.read_bytes()[:-1])
     with pytest.raises(BadRequest, match=f"1 of 6 blobs .* no row was written.*{blob.name}"):
         to(tmp_path / "new")(folder)
+    assert not (tmp_path / "new" / ".restore-part").exists()
     done = restore(folder, tmp_path / "new", anyway=True, progress=Silent())
     assert len(done.lost) == 1
     assert [what for what, _ in check(Workspace(tmp_path / "new"), progress=Silent()).broken] == [f"blob {blob.name}"]
@@ -266,8 +267,12 @@ def test_an_end_before_the_last_word_is_no_backup_yet(
     assert to(tmp_path / "new")(tmp_path / "backup").copied == 6
 
 
-def test_killed_in_the_middle_both_go_on_where_they_were(full: Workspace, tmp_path: Path) -> None:
-    folder = tmp_path / "backup"
+def test_killed_in_the_middle_both_go_on_where_they_were(
+    full: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "backup", tmp_path / "temporary"
+    elsewhere.mkdir()
+    monkeypatch.setenv("TMPDIR", str(elsewhere))
     killed("backup", full.root, folder)
     with pytest.raises(BadRequest, match="no backup"):
         to(tmp_path / "new")(folder)
@@ -277,6 +282,8 @@ def test_killed_in_the_middle_both_go_on_where_they_were(full: Workspace, tmp_pa
     restored = to(tmp_path / "new")(folder)
     assert (restored.blobs, restored.copied, restored.rows["photo"]) == (6, 4, 4)
     assert clean(Workspace(tmp_path / "new"))
+    assert not (tmp_path / "new" / ".restore-part").exists()
+    assert list(elsewhere.iterdir()) == []
 
 
 WRITER = """

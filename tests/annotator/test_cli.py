@@ -1,6 +1,7 @@
 """The command line's contract: what goes where, exit codes, the shapes of --json, the issue's bad input."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -228,9 +229,12 @@ def test_keypoints_from_a_file(tmp_path: Path, photo: PhotoMaker, no_report: lis
 
 
 def test_a_run_where_nothing_is_found_still_says_so(tmp_path: Path, photo: PhotoMaker, no_report: list[Path]) -> None:
-    said = hoi("run", tmp_path / "nothing.jpg", "-o", tmp_path / "out", code=1)
-    assert "nothing.jpg: no such file or folder" in said.stderr
-    assert not (tmp_path / "out" / "report.html").exists()
+    said = hoi("run", tmp_path / "nothing.jpg", tmp_path / "*.tif", "-o", tmp_path / "out", code=1)
+    assert "nothing.jpg: no such file or folder; " in said.stderr
+    assert "*.tif: no picture is named like this" in said.stderr
+    assert not (tmp_path / "out").exists()
+    said = hoi("run", tmp_path / "nothing.jpg", photo("nohand.png"), "-o", tmp_path / "out", code=1)
+    assert "failed: nothing.jpg" in said.stderr.replace(f"{tmp_path}/", "")
 
 
 # bad input: one clear line, exit code 1, the rest done, nothing half-written
@@ -430,6 +434,23 @@ def test_what_cannot_be_done_is_1_and_one_line(
     assert words in result.stderr + result.stdout
 
 
+def test_the_version_names_what_runs_here() -> None:
+    said = hoi("--version").stdout
+    assert re.fullmatch(r"hoi-annotate \S+, Python 3\.\S+, torch \S+(, commit [0-9a-f]{7,}(-dirty)?)?\n", said)
+
+
+def test_jobs_are_actors_on_ray_and_slots_in_the_queue(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from annotator import on_ray
+    from annotator.annotating import Annotated
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(on_ray, "preannotate", lambda *_, **options: asked.append(options) or Annotated())
+    for arguments in ([], ["--jobs", "3"]):
+        hoi("preannotate", "--engine", "ray", *arguments)
+    assert [options["actors"] for options in asked] == [None, 3]
+    assert "hoi-annotate worker --slots N" in hoi("preannotate", "--engine", "queue", "--jobs", 3, code=2).stderr
+
+
 def test_export_lists_its_formats(tmp_path: Path) -> None:
     formats = {entry["name"]: entry for entry in json.loads(hoi("export", "--format", "list", "--json").stdout)}
     assert {"obman", "canonical", "coco", "gsdf", "ho3d", "dexycb", "bop", "freihand", "fiftyone"} <= set(formats)
@@ -443,7 +464,7 @@ def test_every_command_has_help_with_examples(inside: Path) -> None:
     commands = ["init", "ingest", "preannotate", "run", "list", "show", "status", "report", "review accept"]
     commands += ["review reject", "review fix", "export", "verify", "models list", "models pull", "models licences"]
     commands += ["worker", "serve", "up", "backup", "restore", "gc", "evaluate", "models adopt", "models add-mano"]
-    for command in [*commands, "doctor", "db upgrade", "demo"]:
+    for command in [*commands, "models forget", "doctor", "db upgrade", "demo"]:
         text = hoi(*command.split(), "--help").stdout
         assert not any(twice in text for twice in ("[[", "...}...", "...]..."))  # typer brackets what it is given
         assert f"hoi-annotate {command}" in text.split("Examples:")[1]
@@ -464,6 +485,7 @@ def test_doctor_looks_at_the_workspace(inside: Path) -> None:
     result = CliRunner().invoke(app, ["doctor", "--json"])
     found = {entry["check"]: entry["state"] for entry in json.loads(result.stdout)}
     assert found["python"] == found["database"] == found["store"] == found["torch"] == "ok"
+    assert list(Workspace(inside).blobs.list()) == []
 
 
 def test_doctor_tells_of_a_worker_that_runs_another_version(inside: Path) -> None:

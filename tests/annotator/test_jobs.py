@@ -19,8 +19,9 @@ from PIL import Image
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from annotator import service
+from annotator import service, work
 from annotator.jobs import JobQueue, JobWorker, bulk, slots
+from annotator.jobs.reviews import ReviewJobs
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
@@ -90,7 +91,7 @@ def jobs(workspace: Workspace) -> list[tuple[str, str | None]]:
         return [(job.state, job.reason) for job in session.query(Job).order_by(Job.id)]
 
 
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def until(condition: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -213,11 +214,34 @@ def test_photos_in_chunks_are_told_of_once_each(
     service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
     assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 5
     assert bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2) == 0  # they are queued
-    worker.start()
-    done = bulk.watch(workspace, Silent(), every_s=0.01)
+
+    class Watched(Silent):
+        def begin(self, total: int) -> None:
+            assert total == 5
+            worker.start()  # not before somebody looks: what was done until then is not told of
+
+    done = bulk.watch(workspace, Watched(), every_s=0.01)
     assert (done.photos, [name for name, _ in done.failed], done.unchanged) == (5, ["nohand.png"], [])
     assert len(set(done.published)) == len(done.published) == 4
     assert bulk.watch(workspace, Silent()).photos == 0
+
+
+def test_what_ends_while_the_queue_is_looked_at_is_told_of(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ingest(workspace, [str(photo())], progress=Silent())
+    assert bulk.enqueue(workspace, queue, Recipe.load("cpu")) == 1
+    looks, look = [], bulk._running
+
+    def looked(session: Session) -> set[int]:
+        found = look(session)
+        looks.append(found)
+        if len(looks) == 2:  # the first is that before the beginning
+            bulk.BulkJobs(workspace, queue, "me", work.perform, lambda: False).carry_out(1)
+        return found
+
+    monkeypatch.setattr(bulk, "_running", looked)
+    assert bulk.watch(workspace, Silent(), every_s=0.01).photos == 1
 
 
 def test_a_reviewer_comes_before_bulk_work(
@@ -287,6 +311,46 @@ def test_a_slot_that_worked_before_waits_for_its_database(
     assert (ended.value.code == slots._UNFIT) is not again
 
 
+@pytest.mark.parametrize("of", ["photo", "job"])
+def test_work_that_a_database_leaves_alone_again_and_again_is_no_poison(
+    workspace: Workspace, queue: JobQueue, pair: str, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """It goes away while the work is done, and cannot be told either that the try does not count."""
+    away = False
+
+    def lost(_: work.Task) -> work.Outcome:
+        nonlocal away
+        away = True
+        raise StorageUnwritable("the server does not answer")
+
+    write = Database.write
+
+    def written(database: Database) -> Any:
+        if away:
+            raise StorageUnwritable("the server does not answer")
+        return write(database)
+
+    monkeypatch.setattr(Database, "write", written)
+    if of == "photo":
+        bulk.enqueue(workspace, queue, Recipe.load("cpu"), redo=True)
+        chunk = bulk.BulkJobs(workspace, queue, "me", lambda task: perform(task), lambda: False)
+        carry_out = chunk.carry_out
+    else:
+        fix(workspace, queue, pair, Change(touching=("index",)))
+        carry_out = ReviewJobs(workspace, "me", lambda task: perform(task)).compute
+    perform = lost
+    for _ in range(work.MOST_TRIES + 1):
+        with pytest.raises(StorageUnwritable):
+            carry_out(1)
+        away = False
+    perform = work.perform
+    carry_out(1)
+    with workspace.database.read() as session:
+        (only,) = Photos(session).all()
+        assert (only.status, only.reason) == ("done", None)
+    assert [state for state, _ in jobs(workspace)] == ([] if of == "photo" else ["running"])
+
+
 def test_who_watches_a_queue_is_told_when_its_last_worker_ends(
     workspace: Workspace, queue: JobQueue, photo: PhotoMaker
 ) -> None:
@@ -348,7 +412,7 @@ def test_a_killed_worker_loses_nothing(
     script.write_text(WORKER)
     environment = os.environ | {
         "HOI_JOBS": "1",
-        "FAKE_REOPTIMISE_SECONDS": "600",
+        "FAKE_REOPTIMISE_GATE": str(tmp_path / "never"),
         "HOI_DATABASE_URL": workspace.database_url,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
@@ -357,7 +421,7 @@ def test_a_killed_worker_loses_nothing(
     until(lambda: jobs(workspace) == [("running", None)])
     first.send_signal(signal.SIGKILL)
     first.wait()
-    second = subprocess.Popen(command, env=environment | {"FAKE_REOPTIMISE_SECONDS": "0"}, stdout=subprocess.PIPE)
+    second = subprocess.Popen(command, env=environment | {"FAKE_REOPTIMISE_GATE": ""}, stdout=subprocess.PIPE)
     try:
         until(lambda: jobs(workspace) == [("done", None)])
     finally:

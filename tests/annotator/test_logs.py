@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from engines import fill
-from web_server import add_pair, free_port, running
+from ports import free_port
+from web_server import add_pair, running
 
 from annotator import logs, service, telling, work
 from annotator.jobs import JobQueue, bulk
@@ -55,7 +56,7 @@ def test_a_worker_tells_of_its_jobs(workspace: Workspace, photos: Path) -> None:
     port = free_port()
     worker = started("worker", "--metrics-port", str(port), "-w", str(workspace.root))
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 240
         while _unfinished(workspace):
             assert worker.poll() is None
             assert time.monotonic() < end
@@ -64,7 +65,7 @@ def test_a_worker_tells_of_its_jobs(workspace: Workspace, photos: Path) -> None:
             told = answer.read().decode()
     finally:
         worker.terminate()
-        written, said = worker.communicate(timeout=60)
+        written, said = worker.communicate(timeout=240)
     assert written == ""
     found = events(said)
     over = [event for event in found if event["event"] == "job over"]
@@ -269,7 +270,7 @@ def test_figures_of_jobs_and_bytes(engine: str, request: pytest.FixtureRequest, 
         measures = Measures(session)
         ((kind, count, seconds),) = measures.job_seconds()
         assert (kind, count, seconds) == ("reoptimise", 1, pytest.approx(90, abs=0.01))
-        assert 7200 <= measures.longest_wait() < 7260
+        assert 7200 <= measures.longest_wait() < 7200 + 600
         assert set(measures.bytes()) == {"application/x-npz", "image/png"}
     families = {family.name: family for family in Rows(workspace).collect()}
     assert {s.labels["state"]: s.value for s in families["hoi_jobs"].samples} == {"done": 1, "queued": 1}

@@ -16,7 +16,8 @@ import pytest
 import trimesh
 from fastapi import APIRouter, Body
 from PIL import Image
-from web_server import Client, add_pair, free_port, running
+from ports import free_port
+from web_server import Client, add_pair, running
 
 from annotator.records import reconstruction_digest
 from annotator.web import guard
@@ -274,7 +275,7 @@ def test_health_and_metrics(served: Served) -> None:
 
 def test_health_says_what_is_broken(workspace: Workspace, tmp_path: Path) -> None:
     pair = add_pair(workspace)
-    with running(create_app(workspace), port := free_port()) as get:
+    with running(create_app(workspace), free_port()) as get:
         assert get("/healthz").status == 200
         shutil.move(workspace.root / "store", tmp_path / "elsewhere")
         answer = get("/healthz")
@@ -283,7 +284,7 @@ def test_health_says_what_is_broken(workspace: Workspace, tmp_path: Path) -> Non
         answer = get(lost)
         assert answer.status == 500
         assert str(tmp_path) not in answer.text
-    nowhere = f"postgresql+psycopg://hoi@127.0.0.1:{port}/none"
+    nowhere = "postgresql+psycopg://hoi@127.0.0.1:1/none"
     unreachable = Workspace(workspace.root, database_url=nowhere, store_url=(tmp_path / "elsewhere").as_uri())
     with running(create_app(unreachable), free_port()) as get:
         answer = get("/healthz")

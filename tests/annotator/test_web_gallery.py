@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from ports import free_port
 from report_scene import pair_view
 from sqlalchemy import text
-from web_server import Client, add_pair, free_port, running
+from web_server import Client, add_pair, running
 
 from annotator.records import columns
 from annotator.web.app import create_app

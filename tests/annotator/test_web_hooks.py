@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from web_server import Answered, Client, free_port, running
+from ports import free_port
+from web_server import Answered, Client, running
 
 from annotator.studio.projects import HOOK_PATH, SECRET_HEADER, hook_secret
 from annotator.web import hooks

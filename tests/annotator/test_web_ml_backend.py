@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from ports import free_port
 from report_scene import pair_view
-from web_server import Answered, Client, add_pair, free_port, running
+from web_server import Answered, Client, add_pair, running
 
 from annotator.studio.masks import from_data_url
 from annotator.web import ml_backend

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +72,7 @@ class Client:
         self.port = port
 
     def __call__(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> Answered:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path.removeprefix(f"http://127.0.0.1:{self.port}"), body=body, headers=named)
@@ -81,12 +80,6 @@ class Client:
             return Answered(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

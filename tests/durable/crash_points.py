@@ -85,11 +85,13 @@ def review(root: Path) -> None:
     submit.join()
     worker = JobWorker(workspace, poll_s=0.05)
     worker.start()
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while any(state in ("queued", "running") for state in looked(workspace)["jobs"]):
         assert time.monotonic() < end, looked(workspace)
         time.sleep(0.02)
-    time.sleep(0.3)  # the engine's own end of it
+    while looked(workspace)["engine"] != ["SUCCESS"]:
+        assert time.monotonic() < end, looked(workspace)
+        time.sleep(0.02)
     worker.stop()
     queue.close()
 

@@ -26,7 +26,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     places = os.pathsep.join([str(FAKES), str(FAKES.parents[1])])
     fakes = {"HOI_PIPELINE": "fake_pipeline", "FAKE_SECONDS": "0.3", "FAKE_LOG": str(tmp_path / "executions")}
-    for name, value in (fakes | {"PYTHONPATH": places}).items():
+    for name, value in (fakes | {"FAKE_GATE": str(tmp_path / "gate"), "PYTHONPATH": places}).items():
         monkeypatch.setenv(name, value)
     quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 8}
     made = Cluster(
@@ -42,13 +42,15 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_node_dies_in_the_middle(tmp_path: Path, cluster: Any, postgres_server: str) -> None:
     second = cluster.add_node(num_cpus=2)
     with fleet(tmp_path, empty(postgres_server)) as bench:
-        bench.photos(*(f"slow-{number:02d}.png" for number in range(PHOTOS)), "nohand.png")
+        names = [f"{'slow' if number < PHOTOS - 4 else 'slow-held'}-{number:02d}.png" for number in range(PHOTOS)]
+        bench.photos(*names, "nohand.png")
         done: list[Any] = []
         run = threading.Thread(target=lambda: done.append(preannotate(bench)))
         run.start()
-        until(lambda: bench.states()["done"] >= PHOTOS // 4, "it does not begin", 240)
+        until(lambda: bench.states()["done"] >= PHOTOS // 4, "it does not begin")
         cluster.remove_node(second, allow_graceful=False)
-        run.join(300)
+        (tmp_path / "gate").touch()  # until here some could not be done
+        run.join(600)
         (result,) = done
         executions = Counter(bench.executed())
         effects = sum(bench.states().values())

@@ -24,7 +24,8 @@ from PIL import Image
 from sqlalchemy.orm import Session
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "annotator"))
-from web_server import Client, free_port, running
+from ports import free_port
+from web_server import Client, running
 
 from annotator import config, service
 from annotator.jobs import JobQueue, JobWorker
@@ -51,7 +52,7 @@ Json = dict[str, Any]
 SIZE = (96, 64)  # (W, H) of the photos
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 240) -> None:
+def until(true: Callable[[], Any], what: str, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, what
@@ -87,7 +88,7 @@ class Person:
     def client(self) -> LabelStudio:
         from label_studio_sdk import LabelStudio
 
-        return LabelStudio(base_url=self.url, api_key=self.token)
+        return LabelStudio(base_url=self.url, api_key=self.token, timeout=240)
 
     def submit(self, task: int, verdict: str | None, *regions: Json, **more: Any) -> int:
         """Submits what the page would: the prediction, with `regions` in the place of those of the same id."""
@@ -102,6 +103,7 @@ class Person:
             f"{self.url}/api/tasks/{task}/drafts",
             json={"result": result, "lead_time": 1.0},
             headers={"Authorization": f"Token {self.token}"},
+            timeout=240,
         )
         assert answer.status_code == 201, answer.text
 
@@ -144,10 +146,10 @@ def hand_box(x: float, y: float, width: float, height: float) -> Json:
 
 def sign_up(studio: Studio, email: str) -> Person:
     """A new account, by the owner's invitation."""
-    answer = httpx.get(f"{studio.url}/api/invite", headers={"Authorization": f"Token {studio.token}"})
+    answer = httpx.get(f"{studio.url}/api/invite", headers={"Authorization": f"Token {studio.token}"}, timeout=240)
     (invitation,) = re.findall(r"token=([\w-]+)", answer.text)
     page = f"{studio.url}/user/signup/?token={invitation}"
-    with httpx.Client(timeout=60) as browser:
+    with httpx.Client(timeout=240) as browser:
         browser.get(page)
         form = {"email": email, "password": "a-long-password", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         assert browser.post(page, data=form, headers={"Referer": page}).status_code == 302
@@ -222,9 +224,10 @@ class Bench:
         return reconcile.sync(self.workspace, self.connection, self.queue, self.project())
 
     @contextmanager
-    def loop(self, every_s: float = 0.5) -> Iterator[ReviewLoop]:
+    def loop(self, every_s: float = 0.5, begins: bool = True) -> Iterator[ReviewLoop]:
         loop = ReviewLoop(self.workspace, self.said.append, every_s)
-        loop.start()
+        if begins:
+            loop.start()
         try:
             yield loop
         finally:
@@ -240,9 +243,13 @@ class Bench:
 
     @contextmanager
     def serving(self, every_s: float = 0.5) -> Iterator[ReviewLoop]:
-        """Server and loop, as `serve` runs them."""
-        with self.loop(every_s) as loop, self.answering(loop):
-            yield loop
+        """Server and loop, as `serve` runs them: the loop begins when the server answers."""
+        with self.loop(every_s, begins=False) as loop, self.answering(loop):
+            loop.start()
+            try:
+                yield loop
+            finally:
+                loop.stop()
 
     @contextmanager
     def worker(self) -> Iterator[None]:

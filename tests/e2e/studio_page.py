@@ -52,8 +52,8 @@ def open_stream(page: Any, base: str, project: int) -> None:
 
 def wait_until_shown(page: Any) -> None:
     """Until the photo is there and the masks are drawn."""
-    page.wait_for_selector(".konvajs-content canvas", timeout=120_000)
-    page.wait_for_function(READY, timeout=120_000)
+    page.wait_for_selector(".konvajs-content canvas", timeout=240_000)
+    page.wait_for_function(READY, timeout=240_000)
 
 
 def task_data(page: Any) -> dict[str, Any]:
@@ -77,8 +77,10 @@ def comment(page: Any, text: str) -> None:
 
 
 def regions(page: Any) -> list[str]:
-    """Labels in the list of regions, from the top."""
-    return list(page.locator(".lsf-outliner-item__title").all_inner_texts())
+    """Labels in the list of regions, from the top; there is one at least."""
+    titles = page.locator(".lsf-outliner-item__title")
+    titles.first.wait_for()
+    return list(titles.all_inner_texts())
 
 
 def select_region(page: Any, label: str) -> None:
@@ -136,7 +138,7 @@ def draw(page: Any, points: list[Point]) -> None:
 def submit(page: Any) -> dict[str, Any]:
     """Submits (or updates) and returns the annotation as the server answered it."""
     button = page.locator("button").filter(has_text=re.compile("^(Submit|Update)$"))
-    with page.expect_response(_is_save, timeout=60_000) as answer:
+    with page.expect_response(_is_save, timeout=240_000) as answer:
         button.first.click()
     assert answer.value.status in (200, 201), answer.value.text()
     return dict(answer.value.json())
@@ -148,13 +150,14 @@ def viewer_frame(page: Any) -> Any:
     while True:
         frames = [frame for frame in page.frames if frame.url.endswith("/viewer")]
         if frames:
-            frames[0].wait_for_function("() => document.querySelector('model-viewer')?.loaded", timeout=120_000)
+            frames[0].wait_for_function("() => document.querySelector('model-viewer')?.loaded", timeout=240_000)
             return frames[0]
         page.wait_for_timeout(100)
 
 
 def _is_save(response: Any) -> bool:
-    return "/annotations" in response.url and response.request.method in ("POST", "PATCH")
+    is_draft = "/drafts" in response.url
+    return "/annotations" in response.url and response.request.method in ("POST", "PATCH") and not is_draft
 
 
 def _on_screen(page: Any, point: Point) -> Point:

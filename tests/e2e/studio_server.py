@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 
 from annotator.config import load
 from annotator.studio import credentials
@@ -55,7 +56,7 @@ class Studio:
     def client(self) -> LabelStudio:
         from label_studio_sdk import LabelStudio
 
-        return LabelStudio(base_url=self.url, api_key=self.token)
+        return LabelStudio(base_url=self.url, api_key=self.token, timeout=240)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +71,7 @@ def studio_venv() -> Path:
 def studio(studio_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The session's server. A test that stops or breaks one takes `new_studio`."""
     folder = tmp_path_factory.mktemp("label-studio")
-    with StudioServer(folder, studio_venv, 0, credentials.generate()) as server:
+    with StudioServer(folder, studio_venv, free_port(), credentials.generate()) as server:
         yield Studio(server)
 
 
@@ -80,7 +81,8 @@ def new_studio(studio_venv: Path, tmp_path: Path) -> Iterator[Callable[[], Studi
     made: list[StudioServer] = []
 
     def make() -> Studio:
-        server = StudioServer(tmp_path / f"label-studio-{len(made)}", studio_venv, 0, credentials.generate())
+        folder = tmp_path / f"label-studio-{len(made)}"
+        server = StudioServer(folder, studio_venv, free_port(), credentials.generate())
         made.append(server)
         server.start()
         return Studio(server)

@@ -18,8 +18,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "annotator"))
 import studio_page as reviewer
+from ports import free_port
 from report_scene import pair_view
-from web_server import add_pair, free_port, running
+from review_bench import until
+from web_server import add_pair, running
 
 from annotator.progress import Silent
 from annotator.studio import projects, tasks
@@ -62,7 +64,12 @@ class Scene:
     def keep(self, name: str) -> None:
         self.page.screenshot(path=self.screenshots / f"{name}.png")
 
-    def events(self) -> list[StudioEvent]:
+    def events(self, count: int) -> list[StudioEvent]:
+        """All that came, once there are so many: Label Studio does not wait for a call that takes long."""
+        until(lambda: len(self._events()) >= count, "a call did not come")
+        return self._events()
+
+    def _events(self) -> list[StudioEvent]:
         with self.workspace.database.read() as session:
             return list(Studio(session).events())
 
@@ -99,9 +106,9 @@ def scene(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sce
         project = projects.ensure(workspace, connection, "prompts")
         projects.hook(workspace, connection, project, links.base_url)
         added = projects.prompts(connection, project, links.ml())
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)
         screenshots = Path(os.environ.get("HOI_SCREENSHOTS") or folder)
         yield Scene(workspace, connection, project, page, screenshots, added, woken)
@@ -163,10 +170,10 @@ def test_the_project_sends_prompts_and_nothing_else(scene: Scene) -> None:
 
 def test_a_box_becomes_a_mask_and_the_webhook_tells(scene: Scene) -> None:
     task, page = scene.open_new(), scene.page
-    before = len(scene.events())
+    before = len(scene.events(0))
     draw_prompt(page)
     scene.keep("prompt-suggested")
-    assert len(scene.events()) == before  # a suggestion is nobody's annotation
+    assert len(scene.events(before)) == before  # a suggestion is nobody's annotation
     page.get_by_test_id("bottombar-accept-suggestions-button").click()
     page.wait_for_function(f"() => !({PROMPTS})()")
     scene.keep("prompt-accepted")
@@ -177,7 +184,7 @@ def test_a_box_becomes_a_mask_and_the_webhook_tells(scene: Scene) -> None:
     assert (read.verdict, read.changed, read.problems) == ("fix", ("object_mask",), ())
     assert not [region for region in result if region["type"] == "rectanglelabels"]
 
-    (event,) = scene.events()[before:]
+    (event,) = scene.events(before + 1)[before:]
     assert (event.action, event.project, event.task) == (
         "ANNOTATION_CREATED",
         scene.project.external_id,
@@ -185,11 +192,12 @@ def test_a_box_becomes_a_mask_and_the_webhook_tells(scene: Scene) -> None:
     )
     (kept,) = scene.connection.api.annotations.list(id=task.external_id)
     scene.connection.api.annotations.update(id=kept.id, was_cancelled=False)
+    (updated,) = scene.events(before + 2)[before + 1 :]
     scene.connection.api.annotations.delete(id=kept.id)
-    updated, deleted = scene.events()[before + 1 :]
+    (deleted,) = scene.events(before + 3)[before + 2 :]
     assert (updated.action, updated.task) == ("ANNOTATION_UPDATED", task.external_id)
     assert (deleted.action, deleted.project, deleted.task) == ("ANNOTATIONS_DELETED", scene.project.external_id, None)
-    assert len(scene.woken) == len(scene.events())
+    until(lambda: len(scene.woken) == before + 3, "a call did not wake the loop")
 
 
 def test_prompts_left_behind_are_no_edits(scene: Scene) -> None:

@@ -87,8 +87,9 @@ def recording(port: int) -> Iterator[list[tuple[bytes, str]]]:
 def test_calls_that_come_twice_and_in_the_wrong_order_are_one_review(bench: Bench, ann: Person) -> None:
     accepted, fixed = bench.photos(2)
     bench.push()
-    with bench.loop(every_s=3600) as loop:
+    with bench.loop(every_s=3600, begins=False) as loop:
         with bench.answering(loop):
+            loop.start()
             project = bench.project().external_id
             until(lambda: bench.client.webhooks.list(project=project), "no webhook")
             until(lambda: bench.client.ml.list(project=project), "no prompts")
@@ -173,7 +174,7 @@ def test_serve_killed_in_the_middle_of_a_review_goes_on_at_the_next_start(
     ):
         until(lambda: not bench.events(), "the event was not looked at")
         second.send_signal(signal.SIGINT)
-        second.wait(120)
+        second.wait(240)
     assert (bench.reviews(pair), bench.jobs()) == ([(1, "fix")], ["queued"])
     assert bench.states() == {key: "closed"}
     with bench.worker():
@@ -527,7 +528,7 @@ class Between(http.server.BaseHTTPRequestHandler):
         headers = {name: self.headers[name] for name in ("Authorization", "Content-Type") if self.headers[name]}
         asked = urllib.request.Request(self.target + self.path, body or None, headers, method=self.command)
         try:
-            with urllib.request.urlopen(asked, timeout=120) as answer:
+            with urllib.request.urlopen(asked, timeout=240) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -591,7 +592,7 @@ def test_predictions_that_somebody_asks_label_studio_for_change_nothing(bench: B
             params={"id": "retrieve_tasks_predictions", "project": project},
             json={"selectedItems": {"all": True, "excluded": []}},
             headers={"Authorization": f"Token {studio.token}"},
-            timeout=60,
+            timeout=240,
         )
         assert (asked.status_code, asked.json()["processed_items"]) == (200, 2), asked.text
     for key, number in bench.there().items():

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 import studio_page as reviewer
 from PIL import Image
+from ports import free_port
 
 from annotator.studio.masks import from_data_url
 from annotator.workspace import Workspace as Opened
@@ -73,7 +73,7 @@ class Workspace:
         return [sys.executable, "-c", "from annotator.cli import main; main()", *arguments]
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 600) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
@@ -84,10 +84,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
 @pytest.fixture(scope="module")
 def workspace(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """One photo, annotated and pushed, with `serve` and `worker` running beside it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    made = Workspace(tmp_path_factory.mktemp("loop"), port)
+    made = Workspace(tmp_path_factory.mktemp("loop"), free_port())
     made.hoi("init", ".")
     made.hoi("ingest", str(ROOT / "demo" / "photo_can.jpg"))
     made.hoi("preannotate")
@@ -100,16 +97,16 @@ def workspace(studio: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     finally:
         for process in running:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(240)
 
 
 @pytest.fixture(scope="module")
 def page(studio: Any) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev extra (pip install -e .[dev])")
     with playwright.sync_playwright() as session:
-        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         made = started.new_page(viewport={"width": SIZES[0][0], "height": SIZES[0][1]})
-        made.set_default_timeout(120_000)
+        made.set_default_timeout(240_000)
         reviewer.log_in(made, studio.url, studio.user, studio.password)
         yield made
         started.close()

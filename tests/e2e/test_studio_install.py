@@ -111,7 +111,8 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_two_at_once_do_not_meet_and_a_killed_one_is_taken_up(index: Path, tmp_path: Path) -> None:
-    slow = f"import time; time.sleep(10)\n{SERVER}"
+    gate = tmp_path / "gate"
+    slow = f"import os, time\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(0.1)\n{SERVER}"
     files = {"label_studio/__init__.py": "", "label_studio/server.py": slow}
     wheel(index, "label_studio", VERSION, files, needs="label_studio_needs")
     venv = tmp_path / "venv"
@@ -124,7 +125,8 @@ def test_two_at_once_do_not_meet_and_a_killed_one_is_taken_up(index: Path, tmp_p
             install(venv, pytest.fail)
         first.send_signal(signal.SIGKILL)
     assert not is_installed(venv)
-    deadline = time.monotonic() + 60
+    gate.touch()
+    deadline = time.monotonic() + 240
     while not finished(venv):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -97,9 +97,9 @@ def project(studio, links) -> Any:
 def browser(studio) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the dev extra (pip install -e .[dev])")
     with playwright.sync_playwright() as session:
-        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS)
+        started = session.chromium.launch(executable_path=str(CHROMIUM), args=reviewer.FLAGS, timeout=240_000)
         page = started.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(240_000)
         reviewer.log_in(page, studio.url, studio.user, studio.password)
         yield page
         started.close()
@@ -256,4 +256,5 @@ def test_what_stands_beside_the_photo(pair_task):
     assert "the wrist leaves the picture" in words
     assert "9.0 → 1.5 mm" in words
     assert page.locator(".hoi-frames img").count() == 8
-    assert any(frame.url.endswith("/viewer") for frame in page.frames)
+    while not any(frame.url.endswith("/viewer") for frame in page.frames):
+        page.wait_for_timeout(100)

@@ -22,6 +22,7 @@ import httpx
 import pytest
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core import ApiError
+from ports import free_port
 
 from annotator.studio import credentials, login
 from annotator.studio.errors import StudioError
@@ -41,7 +42,7 @@ COMMAND = (
 NewStudio = Callable[[], "Studio"]
 
 
-def eventually(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def eventually(true: Callable[[], bool], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
@@ -92,13 +93,13 @@ def test_it_listens_on_loopback_only(studio: Studio) -> None:
     port = f"{studio.server.port:04X}"
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
     assert [address for address in listening if address.endswith(f":{port}")] == [f"0100007F:{port}"]
-    refused = httpx.get(f"{studio.url}/health", headers={"Host": "evil.example.org"})
+    refused = httpx.get(f"{studio.url}/health", headers={"Host": "evil.example.org"}, timeout=240)
     assert refused.status_code == 400
 
 
 def invitation(studio: Studio) -> str:
     """The token that lets people sign up."""
-    answer = httpx.get(f"{studio.url}/api/invite", headers={"Authorization": f"Token {studio.token}"})
+    answer = httpx.get(f"{studio.url}/api/invite", headers={"Authorization": f"Token {studio.token}"}, timeout=240)
     (token,) = re.findall(r"token=([\w-]+)", answer.text)
     return str(token)
 
@@ -106,7 +107,7 @@ def invitation(studio: Studio) -> str:
 def test_people_sign_up_with_an_invitation_only(studio: Studio) -> None:
     def sign_up(email: str, query: str) -> int:
         page = f"{studio.url}/user/signup/{query}"
-        with httpx.Client() as browser:
+        with httpx.Client(timeout=240) as browser:
             browser.get(page)
             form = {"email": email, "password": "a-long-password", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
             return browser.post(page, data=form, headers={"Referer": page}).status_code
@@ -233,8 +234,8 @@ def test_a_server_that_dies_says_so_and_starts_again(new_studio: NewStudio) -> N
 def test_secrets_are_in_no_log_and_no_argument(new_studio: NewStudio) -> None:
     mine = new_studio()
     invited = invitation(mine)
-    assert httpx.get(f"{mine.url}/user/signup/?token={invited}").status_code == 200
-    assert httpx.get(f"{mine.url}/no/such/page?token={invited}").status_code == 404
+    assert httpx.get(f"{mine.url}/user/signup/?token={invited}", timeout=240).status_code == 200
+    assert httpx.get(f"{mine.url}/no/such/page?token={invited}", timeout=240).status_code == 404
     mine.client().projects.create(title="secrets", label_config=CONFIG)
     assert login.current_token(mine.url, mine.user, mine.password) == mine.token
     arguments = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes_on(mine.server.data_dir))
@@ -256,7 +257,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace.create(tmp_path / "workspace")
 
 
-def start_up(workspace: Workspace, venv: Path, stdout: int, port: int = 0) -> subprocess.Popen[bytes]:
+def start_up(workspace: Workspace, venv: Path, stdout: int, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", COMMAND, "studio", "up", "--port", str(port), "-w", str(workspace.root)]
     env = os.environ | {"HOI_STUDIO_VENV": str(venv)}
     return subprocess.Popen(command, env=env, stdout=stdout, stderr=subprocess.DEVNULL)
@@ -276,7 +277,7 @@ def test_up_shows_the_password_once_and_leaves_nothing_behind_however_it_ends(
     kept = credentials.path_of(workspace.root)
 
     terminal, inside = pty.openpty()
-    first = start_up(workspace, studio_venv, inside)
+    first = start_up(workspace, studio_venv, inside, port=free_port())
     said = read_until(terminal, b"password:")
     account = credentials.load(kept)
     assert account is not None
@@ -284,7 +285,7 @@ def test_up_shows_the_password_once_and_leaves_nothing_behind_however_it_ends(
     assert account.url in said
     assert account.user in said
     assert account.password in said
-    assert LabelStudio(base_url=account.url, api_key=account.token).users.whoami().email == account.user
+    assert LabelStudio(base_url=account.url, api_key=account.token, timeout=240).users.whoami().email == account.user
     (server,) = processes_on(data)
     first.kill()
     first.wait()
@@ -300,7 +301,7 @@ def test_up_shows_the_password_once_and_leaves_nothing_behind_however_it_ends(
     assert again == account
     assert again.url in said
     second.send_signal(signal.SIGINT)
-    assert second.wait(60) == 0
+    assert second.wait(240) == 0
     assert processes_on(data) == []
     assert not answers(again.url)
     for handle in (terminal, inside, out, into):

@@ -100,7 +100,7 @@ class Host:
 
     def run(self, *arguments: str) -> str:
         process = self.start(*arguments)
-        written, said = process.communicate(timeout=120)
+        written, said = process.communicate(timeout=400)
         assert process.returncode == 0, said
         return written
 
@@ -174,7 +174,7 @@ def test_a_team_on_two_machines(hosts: tuple[str, str], machine: Callable[[str, 
 
     def run(script: str, *arguments: str) -> None:
         process = at_server.start(*arguments, python=("-c", script))
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=400)
         assert process.returncode == 0, said
 
     run(FIX, pairs[0], str(tmp_path / "mask.png"))
@@ -188,7 +188,7 @@ def test_a_team_on_two_machines(hosts: tuple[str, str], machine: Callable[[str, 
     finally:
         ip("-n", hosts[1], "link", "set", "cable", "up")
         worker.terminate()
-        worker.communicate(timeout=60)
+        worker.communicate(timeout=240)
 
     annotating.run("backup", "kept")
     checked = json.loads(at_server.run("status", "--deep", "--json"))

@@ -22,8 +22,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "annotator"))
+from ports import free_port
 from test_report_browser import CHROMIUM, FLAGS
-from web_server import add_pair, free_port, running
+from web_server import add_pair, running
 
 from annotator.web.app import create_app
 from annotator.web.links import Links
@@ -79,8 +80,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         playwright.sync_playwright() as session,
     ):
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=240_000)
         page = browser.new_page()
+        page.context.set_default_timeout(240_000)
         shown = Scene(page, links, pairs, screenshots, f"http://localhost:{other.server_port}/")
         page.on("request", lambda request: shown.requested.append(request.url))
         page.on("pageerror", lambda error: shown.broken.append(str(error)))
@@ -93,7 +95,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def wait_for_model(frame: Any) -> None:
-    frame.wait_for_function("() => document.querySelector('model-viewer')?.modelIsVisible", timeout=120_000)
+    frame.wait_for_function("() => document.querySelector('model-viewer')?.modelIsVisible")
 
 
 def orbit(frame: Any) -> tuple[float, float]:
@@ -107,7 +109,24 @@ def orbit(frame: Any) -> tuple[float, float]:
 def arrive(frame: Any, azimuth: float) -> None:
     """Waits until the camera has glided to an azimuth."""
     there = "a => Math.abs(document.querySelector('model-viewer').getCameraOrbit().theta - a) < 0.01"
-    frame.wait_for_function(there, arg=azimuth, timeout=30_000)
+    frame.wait_for_function(there, arg=azimuth)
+
+
+def at_rest(frame: Any) -> tuple[float, float]:
+    """As `orbit`, once the camera has come to rest: it has not moved for some frames, however long these take."""
+    frame.evaluate(
+        """() => new Promise(done => {
+          const view = document.querySelector('model-viewer'), where = () => view.getCameraOrbit().toString();
+          let last = where(), still = 0;
+          const look = () => {
+            still = where() === last ? still + 1 : 0;
+            last = where();
+            still < 10 ? requestAnimationFrame(look) : done();
+          };
+          requestAnimationFrame(look);
+        })"""
+    )
+    return orbit(frame)
 
 
 def drag(page: Any, box: dict[str, float], by: int) -> None:
@@ -124,11 +143,14 @@ def drawn(page: Any) -> float:
     return float((np.abs(picture[60:] - PAPER).max(axis=2) > 12).mean())  # below the title
 
 
-def settle(page: Any, wanted: Any) -> None:
-    """Waits until as much is drawn as wanted: a frame after a change may take this renderer a while."""
-    for _ in range(100):
-        if wanted(share := drawn(page)):
-            return
+def settle(page: Any, wanted: Any) -> float:
+    """Waits until as much is drawn as wanted, and no more changes: a frame may take this renderer a while."""
+    before = -1.0
+    for _ in range(300):
+        share = drawn(page)
+        if share == before and wanted(share):
+            return share
+        before = share
         page.wait_for_timeout(100)
     pytest.fail(f"{share:.3f} of the view is drawn")
 
@@ -137,12 +159,10 @@ def test_hand_and_object_come_and_go(scene: Scene) -> None:
     page = scene.page
     scene.open(scene.links.revision(scene.pairs[0], 1, "viewer"))
     wait_for_model(page)
-    both = drawn(page)
-    assert both > 0.05
+    both = settle(page, lambda share: share > 0.05)
     scene.keep("viewer-1280")
     page.click("[data-part=object]")
-    settle(page, lambda share: 0.02 < share < 0.9 * both)
-    hand = drawn(page)
+    hand = settle(page, lambda share: 0.02 < share < 0.9 * both)
     page.click("[data-part=hand]")
     settle(page, lambda share: share == 0)
     page.click("[data-part=object]")
@@ -158,21 +178,20 @@ def test_heat_changes_the_hand_and_not_the_view(scene: Scene) -> None:
     start = orbit(page)[0]
     drag(page, page.locator("model-viewer").bounding_box(), 120)
     turned = "a => Math.abs(document.querySelector('model-viewer').getCameraOrbit().theta - a) > 0.3"
-    page.wait_for_function(turned, arg=start, timeout=30_000)
-    page.wait_for_timeout(1500)  # it glides on a little
-    before = orbit(page)
+    page.wait_for_function(turned, arg=start)
+    before = at_rest(page)  # it glides on a little
+    both = settle(page, lambda share: share > 0.05)
     assert page.locator("#legend").is_visible()
     with page.expect_response(lambda answer: answer.url.endswith("scene-plain.glb")):
         page.click("#heat")
-    page.wait_for_function("() => document.getElementById('legend').hidden", timeout=30_000)
+    page.wait_for_function("() => document.getElementById('legend').hidden")
     wait_for_model(page)
-    assert orbit(page) == pytest.approx(before, abs=0.02)
+    assert at_rest(page) == pytest.approx(before, abs=0.02)
 
     page.click("[data-part=object]")  # and what was hidden stays hidden in the other model
-    settle(page, lambda share: share > 0.02)
-    alone = drawn(page)
+    alone = settle(page, lambda share: 0.02 < share < 0.9 * both)
     page.click("#heat")
-    page.wait_for_function("() => !document.getElementById('legend').hidden", timeout=30_000)
+    page.wait_for_function("() => !document.getElementById('legend').hidden")
     settle(page, lambda share: abs(share - alone) < 0.02)
 
 
@@ -187,16 +206,14 @@ def test_looking_from_camera_side_and_top(scene: Scene) -> None:
     arrive(page, camera[0] + np.radians(75))
     page.click("button:text-is('Top')")
     arrive(page, camera[0])
-    page.wait_for_function("() => document.querySelector('model-viewer').getCameraOrbit().phi < 0.1", timeout=30_000)
+    page.wait_for_function("() => document.querySelector('model-viewer').getCameraOrbit().phi < 0.1")
     page.click("button:text-is('Camera')")
     arrive(page, camera[0])
     drag(page, page.locator("model-viewer").bounding_box(), 150)
-    page.wait_for_function(
-        "() => Math.abs(document.querySelector('model-viewer').getCameraOrbit().theta) > 0.3", timeout=30_000
-    )
+    page.wait_for_function("() => Math.abs(document.querySelector('model-viewer').getCameraOrbit().theta) > 0.3")
     page.click("button:text-is('Camera')")  # the same button again, after a drag
     arrive(page, camera[0])
-    still = orbit(page)
+    still = at_rest(page)
     page.wait_for_timeout(1000)
     assert orbit(page) == pytest.approx(still, abs=0.01)  # nothing turns by itself
 
@@ -208,12 +225,11 @@ def test_inside_another_page_it_turns_too(scene: Scene) -> None:
         page.wait_for_timeout(50)
     (frame,) = embedded
     wait_for_model(frame)
-    frame.wait_for_timeout(500)
+    start = at_rest(frame)[0]
     scene.keep("viewer-embedded")
-    start = orbit(frame)[0]
     drag(page, page.locator("object").bounding_box(), 90)
     turned = "a => Math.abs(document.querySelector('model-viewer').getCameraOrbit().theta - a) > 0.2"
-    frame.wait_for_function(turned, arg=start, timeout=30_000)
+    frame.wait_for_function(turned, arg=start)
     for label in ("Hand", "Object", "Heat", "Camera", "Side", "Top"):
         box = frame.locator(f"button:text-is('{label}')").bounding_box()
         assert box["x"] >= 0

@@ -282,7 +282,7 @@ def test_names_in_any_script(tmp_path: Path) -> None:
     assert coco.dataset["images"][0]["photo"]["name"] == "手 \udcff.jpg"
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     number=st.integers(0, 10_000),
     side=st.sampled_from(["right", "left"]),

@@ -311,7 +311,7 @@ def test_hands_of_the_users_mano(records: list[Record], tmp_path: Path, monkeypa
     assert any("its hand was not checked" in line for line in verify(out))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     number=st.integers(0, 10_000),
     side=st.sampled_from(["right", "left"]),

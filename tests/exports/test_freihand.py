@@ -297,7 +297,7 @@ def test_more_than_readers_can_count(pairs: list[Record], tmp_path: Path, monkey
     assert not (tmp_path / "out").exists()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     number=st.integers(0, 10_000),
     centre=st.tuples(st.floats(-0.2, 0.2), st.floats(-0.15, 0.15), st.floats(0.3, 1.5)),

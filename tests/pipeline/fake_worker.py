@@ -26,7 +26,7 @@ def load(options):
             print("Traceback (most recent call last):\n  somewhere\nRuntimeError: CUDA out of memory", file=sys.stderr)
             os._exit(7)
         if what == "slow":
-            time.sleep(60)
+            time.sleep(600)
         if what == "raise":
             raise ValueError("this photo\nis odd")
         if what == "garbage":

@@ -65,6 +65,24 @@ def test_a_pull_records_commit_and_digests_and_needs_no_network_afterwards(far: 
     assert len(hub.digest("tiny")) == 64
 
 
+def test_a_model_that_is_forgotten_can_be_fetched_again(far: FakeHub, cache: Path, tmp_path: Path) -> None:
+    assert "tiny: is not here" in runner.invoke(app, ["models", "forget", "tiny"]).stderr
+    folder = hub.pull("tiny", lambda _: None)
+    (cache / "hub" / "tiny" / "begun").write_bytes(bytes(2_000_000))  # what an interrupted pull left
+    done = runner.invoke(app, ["models", "forget", "tiny"])
+    assert (done.exit_code, done.stdout) == (0, "tiny: 2.0 MB freed\n")
+    assert not (cache / "hub" / "tiny").exists()
+    assert hub.pull("tiny", lambda _: None) == folder
+    hub.forget("tiny")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.safetensors").write_bytes(b"theirs")
+    hub.adopt("tiny", tmp_path / "own")
+    hub.forget("tiny")
+    assert not hub.is_present("tiny")
+    assert (tmp_path / "own" / "model.safetensors").exists()
+    assert "no model 'nonesuch'" in runner.invoke(app, ["models", "forget", "nonesuch"]).stderr
+
+
 def test_another_pin_is_another_model(far: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.pull("tiny", lambda _: None)
     monkeypatch.setitem(MODELS, "tiny", HubModel(**(vars(TINY) | {"revision": COMMIT})))

@@ -167,3 +167,13 @@ def test_real_weights_are_the_pinned_ones():
         content = weights.weight_path(name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == weights.WEIGHTS[name].sha256
         assert len(content) == weights.WEIGHTS[name].size
+
+
+def test_what_is_forgotten_is_fetched_again(fetched):
+    first = weights.pull("cpu")
+    fetched.clear()
+    assert weights.forget("net") == len(NET)
+    with pytest.raises(MissingWeights, match="models pull"):
+        weights.forget("net")
+    assert weights.pull("cpu") == first
+    assert fetched == ["some-hands==1.0"]
