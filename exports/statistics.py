@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from exports.base import Record
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.hand_model.hand import OPEN_HAND
 
 CONTACT_M = 0.005  # a hand vertex closer to the object than this touches it (or is inside)
 MEASURES = {  # what is measured of a pair, and its unit

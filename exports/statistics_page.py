@@ -14,9 +14,8 @@ import numpy as np
 from exports.hands import hand_here
 from exports.statistics import CONTACT_M, KINDS, MEASURES, Figures
 from pipeline.geometry.camera import from_focal
-from pipeline.geometry.raster import depth_layers
-from pipeline.hand_model import HandModel
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.geometry.layers import depth_layers
+from pipeline.hand_model.hand import OPEN_HAND, Hand
 from pipeline.types import U8, HandPose
 
 BARS, BINS = 12, 24  # most rows of a count, columns of a histogram
@@ -108,7 +107,7 @@ def _histogram(values: Sequence[float]) -> str:
     return f'<svg viewBox="0 0 320 112">{"".join(columns)}{axis}{ends}</svg>'
 
 
-def _model(hand: str) -> HandModel | None:
+def _model(hand: str) -> Hand | None:
     """The model that a hand's vertices are numbered in, as `Figures.hands` names it; None when it is not here."""
     side, _, name = hand.partition(" ")
     return hand_here("right" if side == "right" else "left", name or OPEN_HAND)
@@ -119,7 +118,7 @@ def _named(hand: str) -> str:
     return f"{side} hands of {name}" if name else f"{side} hands"
 
 
-def _hand(model: HandModel, share: np.ndarray) -> str:
+def _hand(model: Hand, share: np.ndarray) -> str:
     """A flat hand from the palm and from the back, its faces coloured by (778,) shares in [0, 1]."""
     views = []
     for name, palmar in (("palm", True), ("back", False)):
@@ -130,7 +129,7 @@ def _hand(model: HandModel, share: np.ndarray) -> str:
     return f'<div class="hands">{" ".join(views)}</div>'
 
 
-def _drawn(model: HandModel, heat: np.ndarray, palmar: bool) -> U8:
+def _drawn(model: Hand, heat: np.ndarray, palmar: bool) -> U8:
     """(PICTURE, PICTURE, 3) BGR: the model's rest pose seen square on, fingers up."""
     zero = HandPose(model.side, np.zeros(3), np.zeros(45), np.zeros(10), np.zeros(3))
     verts, joints = model.posed(zero)
