@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -69,8 +68,8 @@ def measure(name: str, count: int, jobs: int, stored: Path, out: Path) -> None:
             workers, looked = max([workers, *descendants(os.getpid())]), time.perf_counter()
 
     summary = get_format(name).write(work, out, jobs=jobs, progress=look)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"written": summary.count, "skipped": len(summary.skipped), "own": own, "workers": workers}))
+    told = {"written": summary.count, "skipped": len(summary.skipped), "own": peak(os.getpid()), "workers": workers}
+    print(json.dumps(told))
 
 
 def descendants(pid: int) -> Iterator[float]:
@@ -78,9 +77,14 @@ def descendants(pid: int) -> Iterator[float]:
     begun = [child for thread in Path(f"/proc/{pid}/task").iterdir() for child in _children(thread)]
     for child in begun:
         with contextlib.suppress(OSError):  # it has just ended
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
-            yield int(status["VmHWM"].split()[0]) / 1024
+            yield peak(int(child))
             yield from descendants(int(child))
+
+
+def peak(pid: int) -> float:
+    """MB; not `ru_maxrss`, which a new process has from the one that started it."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def _children(thread: Path) -> list[str]:
