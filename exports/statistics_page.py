@@ -13,6 +13,7 @@ import numpy as np
 
 from exports.hands import hand_here
 from exports.statistics import CONTACT_M, KINDS, MEASURES, Figures
+from exports.text import counted
 from pipeline.geometry.camera import from_focal
 from pipeline.geometry.layers import depth_layers
 from pipeline.hand_model.hand import OPEN_HAND, Hand
@@ -52,8 +53,9 @@ def page(figures: Figures, header: Mapping[str, Any]) -> bytes:
     ]
     skipped = Counter(reason for _, reason in header["skipped"])
     body = [
-        f"<h1>{figures.count} hand-object pairs, format {escape(header['format'])}</h1>",
-        f"<p>{len({s['photo'] for s in header['samples']})} photographs; {len(header['skipped'])} pairs left out</p>",
+        f"<h1>{counted(figures.count, 'hand-object pair')}, format {escape(header['format'])}</h1>",
+        f"<p>{counted(len({s['photo'] for s in header['samples']}), 'photograph')}; "
+        f"{counted(len(header['skipped']), 'pair')} left out</p>",
         "<h2>What is in it</h2><main>",
         *counts,
         "</main><h2>Where hands touch</h2>",

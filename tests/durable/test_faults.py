@@ -15,6 +15,7 @@ from fleet import TIMEOUT_S, Fleet, empty, fleet, until
 from annotator import service
 from annotator.reviewing import Change
 from db.repositories import Pairs, Revisions
+from exports.text import counted
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +117,9 @@ def test_sigterm_ends_the_photo_in_work_and_hands_back_the_rest(tmp_path: Path) 
         doctor = [sys.executable, "-m", "annotator", "doctor", "--json", "-w", str(bench.workspace.root)]
         found = json.loads(subprocess.run(doctor, env=bench.environment(), capture_output=True).stdout)
         (queue,) = [entry for entry in found if entry["check"] == "queue"]
-        assert queue["said"].startswith(f"{3 - done} photos and 0 reviewers' jobs wait, 0 jobs run; no worker lives")
+        assert queue["said"].startswith(
+            f"{counted(3 - done, 'photo')} and 0 jobs of reviewers waiting, 0 jobs running; no worker"
+        )
 
         command = [sys.executable, "-m", "annotator", "preannotate", "--engine", "queue", "--json"]
         command += ["-w", str(bench.workspace.root)]
@@ -127,7 +130,7 @@ def test_sigterm_ends_the_photo_in_work_and_hands_back_the_rest(tmp_path: Path) 
             watching.send_signal(signal.SIGINT)
             _, said = watching.communicate(timeout=60)
         assert watching.returncode == 1
-        assert f"{3 - done} photos stay queued for the workers" in said
+        assert f"{counted(3 - done, 'photo')} left queued for the workers" in said
 
         with subprocess.Popen(command, env=bench.environment(), stdout=-1, stderr=-1, text=True) as watching:
             bench.worker(own_folder=False, FAKE_SECONDS="0")
