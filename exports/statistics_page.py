@@ -64,7 +64,8 @@ def page(figures: Figures, header: Mapping[str, Any]) -> bytes:
         "</main><h2>How good it is</h2><main>",
         *measures,
         "</main>",
-        *(["<h2>Left out</h2><main>", _figure("reason", _bars(skipped)), "</main>"] if skipped else []),
+        *(["<h2>Left out</h2>"] if skipped else []),
+        *(f"<p>{counted(count, 'pair')}: {escape(reason)}</p>" for reason, count in skipped.most_common()),
     ]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Statistics</title><style>{_STYLE}</style>'
     return (head + "\n".join(body) + "\n</html>\n").encode("utf-8", "replace")
@@ -83,7 +84,7 @@ def _bars(counts: Counter[str]) -> str:
     most = max(count for _, count in rows) if rows else 1
     drawn = []
     for i, (name, count) in enumerate(rows):
-        short = name if len(name) <= 22 else f"{name[:21]}…"
+        short = name if len(name) <= 19 else f"{name[:18]}…"
         drawn.append(
             f'<text x="126" y="{22 * i + 15}" text-anchor="end"><title>{escape(name)}</title>{escape(short)}</text>'
             f'<rect x="132" y="{22 * i + 3}" width="{140 * count / most:.1f}" height="16" rx="2" fill="#3b77b8"/>'
@@ -94,7 +95,7 @@ def _bars(counts: Counter[str]) -> str:
 
 def _histogram(values: Sequence[float]) -> str:
     """Columns over the range that holds 98 % of the values; what is beyond it is in the outermost columns."""
-    low, high = np.percentile(values, [1, 99])
+    low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     heights, _ = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
