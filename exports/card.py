@@ -87,7 +87,8 @@ def _licence(names: set[str]) -> str:
 
 def _quality(figures: Figures) -> str:
     rows = [
-        f"| {MEASURES[name]} | {q['p25']:g} | {q['median']:g} | {q['p75']:g} |" for name, q in figures.summary().items()
+        f"| {MEASURES[name]} | {q['p25']:.3g} | {q['median']:.3g} | {q['p75']:.3g} |"
+        for name, q in figures.summary().items()
     ]
     head = "\n## Quality\n| | 25 % | median | 75 % |\n| --- | --- | --- | --- |\n"
     return head + "\n".join(rows) + "\n\nMore, with plots: `statistics.html`.\n" if rows else ""

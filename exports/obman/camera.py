@@ -71,8 +71,10 @@ class Placement:
 def put_before_camera(hand: F64, obj: F64, camera: Camera, mode: CameraMode) -> Placement:
     """Bring a pair before ObMan's camera. hand (N, 3) and obj (M, 3): vertices, metres, photo camera.
 
-    Raises UnsuitableRecord when part of the pair is not in front of the photo's camera.
+    Raises UnsuitableRecord when part of the pair is not in front of the photo's camera, or there is no object.
     """
+    if not len(obj):
+        raise UnsuitableRecord("the object's mesh is empty")
     both = np.concatenate([hand, obj])
     if not np.isfinite(both).all() or both[:, 2].min() <= 1e-3:
         raise UnsuitableRecord("part of the pair lies behind the camera or is not finite")
