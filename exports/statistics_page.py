@@ -95,7 +95,7 @@ def _bars(counts: Counter[str]) -> str:
 
 def _histogram(values: Sequence[float]) -> str:
     """Columns over the range that holds 98 % of the values; what is beyond it is in the outermost columns."""
-    low, high = np.percentile(values, 1, method="lower"), np.percentile(values, 99, method="higher")
+    low, high = float(np.percentile(values, 1, method="lower")), float(np.percentile(values, 99, method="higher"))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     heights, _ = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
