@@ -22,6 +22,7 @@ from annotator.workspace import Workspace
 from db.errors import DatabaseBusy, RevisionConflict
 from db.models import Photo, PhotoStatus
 from db.repositories import Photos
+from exports.text import counted
 from pipeline import requirements
 from pipeline.recipe import Recipe
 
@@ -116,7 +117,7 @@ def _record(workspace: Workspace, outcome: Outcome, trigger: str, result: Annota
 def said(pairs: int, seconds: Sequence[dict[str, float]]) -> str:
     """The line about a photo that is done."""
     took = max((sum(stages.values()) for stages in seconds), default=0.0)
-    return f"{pairs} pair{'s' if pairs != 1 else ''}, {took:.1f} s"
+    return f"{counted(pairs, 'pair')}, {took:.1f} s"
 
 
 def _write(workspace: Workspace, outcome: Outcome, trigger: str) -> tuple[str | None, list[str], list[str]] | None:

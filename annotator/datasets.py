@@ -1,24 +1,16 @@
-"""What leaves the workspace: rows -> entries that an export format can load, in this process or another.
-
-A photo's pixels and a revision's arrays come out of the blob store only when their sample is written.
-"""
+"""What leaves the workspace: rows -> entries that an export format can load, in this process or another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from annotator.records import provenance, reconstruction_digest
+from annotator.stored import Stored
 from db.blobs import BlobStore
 from db.models import Photo, Revision
-from exports.base import Entry, Record
-from pipeline.codec import decode
-from pipeline.photo import read_photo
-from pipeline.types import Reconstruction
+from exports.base import Entry
 
 SAME_PICTURE = 3  # bits in which perceptual hashes of one picture differ when it is scaled or compressed again
 SIMILAR = 6  # bits up to which two photos are kept in one split
@@ -39,31 +31,6 @@ def entries(revisions: Sequence[Revision], blobs: BlobStore) -> list[Entry]:
         picture = same.get(photo.sha256, "")
         made.append(Entry(stored.pair_id, stored.revision, photo.sha256, origin, stored, picture, digest))
     return made
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A record in the blob store; calling it loads it."""
-
-    store: str  # URL
-    reconstruction: str  # sha256 of its artifact
-    photo: str  # sha256
-    photo_name: str
-    pair_id: str
-    revision: int
-    provenance: dict[str, Any]
-
-    def __call__(self) -> Record:
-        blobs = _opened(self.store)
-        made = decode(Reconstruction, blobs.get(self.reconstruction))
-        side = max(made.camera.width, made.camera.height)
-        photo = read_photo(blobs.get(self.photo), self.photo_name, side)
-        return Record(self.pair_id, self.revision, photo, made, self.provenance)
-
-
-@lru_cache(maxsize=4)
-def _opened(url: str) -> BlobStore:
-    return BlobStore(url)
 
 
 def clusters(photos: Sequence[Photo], bits: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ from annotator.progress import Progress, Silent
 from annotator.workspace import Workspace
 from db.errors import StorageError
 from db.repositories import Photos
+from exports.text import counted
 from pipeline.errors import HoiError
 from pipeline.recipe import Recipe
 
@@ -152,7 +153,7 @@ def _tell(row: dict[str, Any], result: Annotated, progress: Progress) -> None:
     result.published += row["published"].split()
     result.unchanged += row["unchanged"].split()
     pairs = len((row["published"] + " " + row["unchanged"]).split())
-    progress.done(row["name"], f"{pairs} pair{'s' if pairs != 1 else ''}")
+    progress.done(row["name"], counted(pairs, "pair"))
 
 
 def _check_reachable(workspace: Workspace, hosts: set[str]) -> None:

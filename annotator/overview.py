@@ -9,6 +9,7 @@ from annotator.records import METRICS, load_photo, load_reconstruction, provenan
 from annotator.workspace import Workspace
 from db.models import Pair, PairStatus, Revision
 from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.report.view import PairView
@@ -43,7 +44,7 @@ def work(workspace: Workspace) -> dict[str, Any]:
         begun: dict[str | None, list[str]] = {worker.name: [] for worker, _ in live}
         stuck: list[str] = []
         for chunk in Chunks(session).running():
-            doing = f"chunk {chunk.id} of {chunk.photos} photos"
+            doing = f"chunk {chunk.id} of {counted(chunk.photos, 'photo')}"
             begun[chunk.worker].append(doing) if chunk.worker in begun else stuck.append(f"{doing}, {chunk.worker}")
         for job in Jobs(session).running():
             doing = f"job {job.id} ({job.kind} {job.pair.public_id if job.pair else job.photo.name})"

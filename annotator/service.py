@@ -280,7 +280,8 @@ def publish_dataset(
         found = list(Revisions(session).newest(statuses))
         said = " or ".join(statuses)
         if not found:
-            raise BadRequest(f"no pair is {said}: accept some with 'hoi-annotate review accept PAIR'")
+            remedy = ": accept some with 'hoi-annotate review accept PAIR'" if "accepted" in statuses else ""
+            raise BadRequest(f"no pair is {said}{remedy}")
         under = [revision.pair.photo.licence or "unknown" for revision in found]
         revisions = [r for r, licence in zip(found, under, strict=True) if not licences or licence in licences]
         if not revisions:

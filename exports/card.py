@@ -9,6 +9,7 @@ from typing import Any
 
 from exports.base import Format
 from exports.statistics import MEASURES, Figures
+from exports.text import counted
 
 _HUB_LICENCES = ("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-3.0", "cc-by-2.0")
 _SIZES = (
@@ -20,7 +21,7 @@ _SIZES = (
 )
 _HEAD = """# Hand-object pairs, format {format}
 
-{count} pairs, reconstructed from photographs by hoi-annotate and accepted by a reviewer or a rule.
+{count}, reconstructed from photographs by hoi-annotate and accepted by a reviewer or a rule.
 
 | | |
 | --- | --- |
@@ -60,7 +61,7 @@ def text(format: Format, header: Mapping[str, Any], figures: Figures) -> bytes:
         "left out": f"{len(header['skipped'])} (reasons in manifest.json)",
     }
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items())
-    head = _HEAD.format(format=header["format"], count=len(samples))
+    head = _HEAD.format(format=header["format"], count=counted(len(samples), "pair"))
     body = head + table + "\n" + _quality(figures) + _RIGHTS + format.card(header).strip() + "\n" + _CHECKING
     return (_front(format, header) + body).encode("utf-8", "replace")
 
@@ -86,7 +87,8 @@ def _licence(names: set[str]) -> str:
 
 def _quality(figures: Figures) -> str:
     rows = [
-        f"| {MEASURES[name]} | {q['p25']:g} | {q['median']:g} | {q['p75']:g} |" for name, q in figures.summary().items()
+        f"| {MEASURES[name]} | {q['p25']:.3g} | {q['median']:.3g} | {q['p75']:.3g} |"
+        for name, q in figures.summary().items()
     ]
     head = "\n## Quality\n| | 25 % | median | 75 % |\n| --- | --- | --- | --- |\n"
     return head + "\n".join(rows) + "\n\nMore, with plots: `statistics.html`.\n" if rows else ""

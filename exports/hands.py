@@ -5,22 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from exports.base import ExportError, Record, UnsuitableRecord
 from pipeline.errors import PipelineError
+from pipeline.hand_model.hand import HANDS, Hand, hand_path, read_hand
 from pipeline.types import Reconstruction, Side
-
-if TYPE_CHECKING:
-    from pipeline.hand_model import HandModel
 
 MODEL_TOLERANCE = 1e-4  # metres between a record's vertices and what its parameters give
 WORST_MEDIAN_MM = 5.0  # a refit that leaves more than this between the two skins has not found the hand
 
 
-def hand_of(record: Record, side: Side | None = None) -> HandModel:
+def hand_of(record: Record, side: Side | None = None) -> Hand:
     """The model that the record's hand is in, of its side or the given one.
 
     Raises UnsuitableRecord with what to do when that model is not here.
@@ -29,14 +27,14 @@ def hand_of(record: Record, side: Side | None = None) -> HandModel:
     return _load(side or made.hand.side, made.estimate.model, f"made with hand model '{made.estimate.model}': ")
 
 
-def checked_hand(record: Record) -> HandModel:
+def checked_hand(record: Record) -> Hand:
     """`hand_of`, if its parameters give the record's hand. Raises UnsuitableRecord."""
     model = hand_of(record)
     check_hand(record, model)
     return model
 
 
-def check_hand(record: Record, model: HandModel) -> None:
+def check_hand(record: Record, model: Hand) -> None:
     """Raises UnsuitableRecord when the record's vertices and joints are not those of its parameters."""
     made = record.reconstruction
     verts, joints = model.posed(made.hand)
@@ -45,12 +43,10 @@ def check_hand(record: Record, model: HandModel) -> None:
         raise UnsuitableRecord(f"the hand's parameters give vertices {gap * 1e3:.2f} mm from those recorded")
 
 
-def hand_here(side: Side, name: Any) -> HandModel | None:
+def hand_here(side: Side, name: Any) -> Hand | None:
     """The hand model that an export names, if this machine has it."""
-    from pipeline.hand_model import load_hand
-
     try:
-        return load_hand(side, str(name))
+        return read_hand(side, str(name))
     except PipelineError:
         return None
 
@@ -60,8 +56,6 @@ def require(name: str) -> None:
 
     A model of the right hand is enough: left hands are then left out one by one, or mirrored.
     """
-    from pipeline.hand_model.model import hand_path
-
     try:
         hand_path("right", name)
     except PipelineError as error:
@@ -70,8 +64,6 @@ def require(name: str) -> None:
 
 def files_digest() -> str:
     """sha256 (hex) over the files of all hand models that are here: exports made with other ones differ."""
-    from pipeline.hand_model.model import HANDS, hand_path
-
     digest = hashlib.sha256()
     for name in HANDS:
         for side in get_args(Side):
@@ -89,11 +81,13 @@ def in_hand_model(record: Record, name: str) -> Record:
     made = record.reconstruction
     if made.estimate.model == name:
         return record
-    from pipeline.hand_model.refit import refit
-
     side = made.hand.side
     hint = "" if side == "right" else "; --mirror-left makes right hands of left ones"
-    model = _load(side, name, hint=hint)
+    _load(side, name, hint=hint)
+    from pipeline.hand_model import load_hand  # these two need torch
+    from pipeline.hand_model.refit import refit
+
+    model = load_hand(side, name)
     try:
         pose, residuals = refit(made.hand_verts, made.hand_joints, side, model)
     except PipelineError as error:
@@ -113,11 +107,9 @@ def in_hand_model(record: Record, name: str) -> Record:
     return replace(record, reconstruction=refitted, provenance={**record.provenance, "refit": note})
 
 
-def _load(side: Side, name: str, before: str = "", hint: str = "") -> HandModel:
-    from pipeline.hand_model import load_hand
-
+def _load(side: Side, name: str, before: str = "", hint: str = "") -> Hand:
     try:
-        return load_hand(side, name)
+        return read_hand(side, name)
     except PipelineError as error:
         raise UnsuitableRecord(f"{before}{error}{hint}") from error
 

@@ -1,11 +1,12 @@
 """Pickles of plain values and arrays that numpy 1 and numpy 2 both read, with bytes that depend on values only.
 
 numpy 2 pickles an array by the name `numpy._core.multiarray._reconstruct`, which numpy 1 (what the public
-loaders run on) does not have. The old name `numpy.core...` works in both.
+loaders run on) does not have. Here an array is an empty `numpy.ndarray` that is given its state: public names only.
 """
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from enum import Enum
@@ -41,12 +42,11 @@ def loads(data: bytes) -> Any:
     return _Unpickler(io.BytesIO(data)).load()
 
 
-class _Pickler(pickle._Pickler):  # the C pickler has no hook for the module name of a global
-    def save_global(self, obj: Any, name: str | None = None) -> None:
-        module = obj.__module__.replace("numpy._core", "numpy.core")
-        self.save(module)  # type: ignore[attr-defined]
-        self.save(name or obj.__qualname__)  # type: ignore[attr-defined]
-        self.write(pickle.STACK_GLOBAL)  # type: ignore[attr-defined]
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return NotImplemented
+        return copyreg.__newobj__, (np.ndarray, (0,)), value.__reduce__()[2]  # type: ignore[attr-defined]
 
 
 class _Unpickler(pickle.Unpickler):

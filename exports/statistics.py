@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from exports.base import Record
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.hand_model.hand import OPEN_HAND
 
 CONTACT_M = 0.005  # a hand vertex closer to the object than this touches it (or is inside)
 MEASURES = {  # what is measured of a pair, and its unit
@@ -45,10 +45,10 @@ def of(record: Record) -> dict[str, Any]:
     """
     made, origin = record.reconstruction, record.provenance
     vertices = made.object.mesh.vertices
-    size = made.object_pose.scale * float(np.linalg.norm(np.ptp(vertices, 0)))
+    size = made.object_pose.scale * float(np.linalg.norm(np.ptp(vertices, 0))) if len(vertices) else None
     measured = {name: made.metrics.get(name) for name in MEASURES} | {
         "confidence": made.diagnostics.get("confidence"),
-        "object_size_cm": 100 * size,
+        "object_size_cm": None if size is None else 100 * size,
         "distance_m": float(np.linalg.norm(made.hand_joints[0])),
     }
     counted = {

@@ -13,10 +13,10 @@ import numpy as np
 
 from exports.hands import hand_here
 from exports.statistics import CONTACT_M, KINDS, MEASURES, Figures
+from exports.text import counted
 from pipeline.geometry.camera import from_focal
-from pipeline.geometry.raster import depth_layers
-from pipeline.hand_model import HandModel
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.geometry.layers import depth_layers
+from pipeline.hand_model.hand import OPEN_HAND, Hand
 from pipeline.types import U8, HandPose
 
 BARS, BINS = 12, 24  # most rows of a count, columns of a histogram
@@ -53,8 +53,9 @@ def page(figures: Figures, header: Mapping[str, Any]) -> bytes:
     ]
     skipped = Counter(reason for _, reason in header["skipped"])
     body = [
-        f"<h1>{figures.count} hand-object pairs, format {escape(header['format'])}</h1>",
-        f"<p>{len({s['photo'] for s in header['samples']})} photographs; {len(header['skipped'])} pairs left out</p>",
+        f"<h1>{counted(figures.count, 'hand-object pair')}, format {escape(header['format'])}</h1>",
+        f"<p>{counted(len({s['photo'] for s in header['samples']}), 'photograph')}; "
+        f"{counted(len(header['skipped']), 'pair')} left out</p>",
         "<h2>What is in it</h2><main>",
         *counts,
         "</main><h2>Where hands touch</h2>",
@@ -63,7 +64,8 @@ def page(figures: Figures, header: Mapping[str, Any]) -> bytes:
         "</main><h2>How good it is</h2><main>",
         *measures,
         "</main>",
-        *(["<h2>Left out</h2><main>", _figure("reason", _bars(skipped)), "</main>"] if skipped else []),
+        *(["<h2>Left out</h2>"] if skipped else []),
+        *(f"<p>{counted(count, 'pair')}: {escape(reason)}</p>" for reason, count in skipped.most_common()),
     ]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Statistics</title><style>{_STYLE}</style>'
     return (head + "\n".join(body) + "\n</html>\n").encode("utf-8", "replace")
@@ -82,7 +84,7 @@ def _bars(counts: Counter[str]) -> str:
     most = max(count for _, count in rows) if rows else 1
     drawn = []
     for i, (name, count) in enumerate(rows):
-        short = name if len(name) <= 22 else f"{name[:21]}…"
+        short = name if len(name) <= 19 else f"{name[:18]}…"
         drawn.append(
             f'<text x="126" y="{22 * i + 15}" text-anchor="end"><title>{escape(name)}</title>{escape(short)}</text>'
             f'<rect x="132" y="{22 * i + 3}" width="{140 * count / most:.1f}" height="16" rx="2" fill="#3b77b8"/>'
@@ -93,7 +95,7 @@ def _bars(counts: Counter[str]) -> str:
 
 def _histogram(values: Sequence[float]) -> str:
     """Columns over the range that holds 98 % of the values; what is beyond it is in the outermost columns."""
-    low, high = np.percentile(values, [1, 99])
+    low, high = float(np.percentile(values, 1, method="lower")), float(np.percentile(values, 99, method="higher"))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     heights, _ = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
@@ -108,7 +110,7 @@ def _histogram(values: Sequence[float]) -> str:
     return f'<svg viewBox="0 0 320 112">{"".join(columns)}{axis}{ends}</svg>'
 
 
-def _model(hand: str) -> HandModel | None:
+def _model(hand: str) -> Hand | None:
     """The model that a hand's vertices are numbered in, as `Figures.hands` names it; None when it is not here."""
     side, _, name = hand.partition(" ")
     return hand_here("right" if side == "right" else "left", name or OPEN_HAND)
@@ -119,7 +121,7 @@ def _named(hand: str) -> str:
     return f"{side} hands of {name}" if name else f"{side} hands"
 
 
-def _hand(model: HandModel, share: np.ndarray) -> str:
+def _hand(model: Hand, share: np.ndarray) -> str:
     """A flat hand from the palm and from the back, its faces coloured by (778,) shares in [0, 1]."""
     views = []
     for name, palmar in (("palm", True), ("back", False)):
@@ -130,7 +132,7 @@ def _hand(model: HandModel, share: np.ndarray) -> str:
     return f'<div class="hands">{" ".join(views)}</div>'
 
 
-def _drawn(model: HandModel, heat: np.ndarray, palmar: bool) -> U8:
+def _drawn(model: Hand, heat: np.ndarray, palmar: bool) -> U8:
     """(PICTURE, PICTURE, 3) BGR: the model's rest pose seen square on, fingers up."""
     zero = HandPose(model.side, np.zeros(3), np.zeros(45), np.zeros(10), np.zeros(3))
     verts, joints = model.posed(zero)

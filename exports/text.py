@@ -1,10 +1,11 @@
-"""Numbers as lines of text, for OBJ, PLY and XYZ files."""
+"""Numbers as text: lines of them for OBJ, PLY and XYZ files, counts for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def rows(form: str, array: NDArray[Any]) -> str:
@@ -13,3 +14,8 @@ def rows(form: str, array: NDArray[Any]) -> str:
     All lines are made by one `%`, which takes a third of the time of a format for each, or less.
     """
     return (form + "\n") * len(array) % tuple(array.ravel().tolist())
+
+
+def counted(count: int, thing: str) -> str:
+    """'1 photo', '2 photos'."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -176,7 +176,8 @@ def _carried_out(tasks: Sequence[_Task], jobs: int) -> Iterator[tuple[str, str |
             yield task.entry.pair_id, _carry_out(task)
         return
     context = multiprocessing.get_context("forkserver")  # a server of one thread: what it imports, workers need not
-    context.set_forkserver_preload([type(tasks[0].format).__module__])
+    needed = {type(tasks[0].format).__module__, type(tasks[0].entry.load).__module__}
+    context.set_forkserver_preload(sorted(needed))
     with (
         ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker) as pool,
         ThreadPoolExecutor(1) as starter,
@@ -211,12 +212,11 @@ def _start_worker() -> None:
     import signal
 
     import cv2
-    import torch
 
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, where a hand is refitted
 
 
 def _end_with_the_parent() -> None:

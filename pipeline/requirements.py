@@ -13,8 +13,8 @@ from typing import Any
 from pipeline import hub, weights
 from pipeline.adapters import load_adapter
 from pipeline.errors import MissingWeights
+from pipeline.hand_model.hand import OPEN_HAND, hand_path
 from pipeline.hand_model.mano_file import SIDES
-from pipeline.hand_model.model import OPEN_HAND, hand_path
 from pipeline.recipe import ADAPTER_STAGES, Recipe
 
 PAID = ("tripo3d",)  # adapters whose `cost` is told before a batch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline import requirements
+from pipeline.hand_model.hand import MANO
 from pipeline.hand_model.mano_file import LICENCE as MANO_LICENCE
-from pipeline.hand_model.model import MANO
 from pipeline.recipe import Recipe
 
 

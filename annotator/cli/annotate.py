@@ -29,6 +29,7 @@ from annotator.cli.options import (
     examples,
 )
 from annotator.cli.workspace import given_hands, pair_statuses
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.annotating import Annotated as Done
@@ -101,7 +102,7 @@ def preannotate(
         output.data_json(_summary(done) | {"waiting": waiting, "revisions": revisions, "digest": digest})
     else:
         _tell(opened, done)
-        output.data(f"digest of all {revisions} revisions: {digest}")
+        output.data(f"digest of all {counted(revisions, 'revision')}: {digest}")
     if done.failed:
         raise typer.Exit(1)
 
@@ -145,7 +146,7 @@ def run(
         if written:
             output.data(f"report: {opened.root / REPORT}")
             output.data(f"contact sheet: {opened.root / SHEET}")
-        output.data(f"digest of all {revisions} revisions: {digest}")
+        output.data(f"digest of all {counted(revisions, 'revision')}: {digest}")
     if failed:
         raise typer.Exit(1)
 
@@ -240,11 +241,12 @@ def _preannotate_by_workers(workspace: Workspace, **options: Any) -> Done:
     try:
         with _progress(workspace) as progress:
             found = overview.work(workspace)
-            say(f"{new} photos queued; {found['waiting']} wait in all, for {len(found['workers'])} worker slots")
+            slots = counted(len(found["workers"]), "worker slot")
+            say(f"{counted(new, 'photo')} queued; {found['waiting']} waiting in all, for {slots}")
             return bulk.watch(workspace, progress, say)
     except KeyboardInterrupt:
         left = overview.work(workspace)["waiting"]
-        say(f"{left} photos stay queued for the workers; the same command shows again how far they are")
+        say(f"{counted(left, 'photo')} left queued for the workers; the same command shows again how far they are")
         raise typer.Exit(1) from None
 
 
@@ -276,13 +278,14 @@ def _tell(workspace: Workspace, done: Done) -> None:
     from annotator import overview
 
     found = overview.status(workspace)
-    everything = f"{found['photos']} photos, {found['pairs']} pairs, {len(found['failed'])} photos without a pair"
+    counts = ((found["photos"], "photo"), (found["pairs"], "pair"), (len(found["failed"]), "photo"))
+    everything = ", ".join(counted(*count) for count in counts) + " without a pair"
     if not done.photos:
         output.data(f"nothing to do: {everything}")
         return
     output.data(
-        f"{done.photos} photos annotated: {len(done.published)} new revisions, {len(done.unchanged)} unchanged pairs, "
-        f"{len(done.failed)} failed"
+        f"{counted(done.photos, 'photo')} annotated: {counted(len(done.published), 'new revision')}, "
+        f"{counted(len(done.unchanged), 'unchanged pair')}, {len(done.failed)} failed"
     )
     output.data(f"in all: {everything}")
     if done.failed:

@@ -10,6 +10,7 @@ import typer
 from annotator.cli import output
 from annotator.cli.options import JsonOption, WorkspaceOption, examples
 from annotator.cli.workspace import pair_statuses
+from exports.text import counted
 
 FORMATS = "list"  # as --format: what there is
 
@@ -86,7 +87,7 @@ def export(
         fields = {"format": format, "path": str(summary.path), "digest": summary.digest}
         output.data_json({"records": summary.count, "skipped": skipped} | fields)
     else:
-        output.data(f"{summary.count} records in {summary.path}, digest {summary.digest}")
+        output.data(f"{counted(summary.count, 'record')} in {summary.path}, digest {summary.digest}")
         for pair, reason in summary.skipped:
             output.say(f"skipped {pair}: {reason}")
     if not summary.count:
@@ -142,6 +143,6 @@ def verify(
     else:
         for line in problems:
             output.data(line)
-        output.say(f"{len(problems)} problems" if problems else f"{folder}: everything is as it should be")
+        output.say(counted(len(problems), "problem") if problems else f"{folder}: everything is as it should be")
     if problems:
         raise typer.Exit(1)

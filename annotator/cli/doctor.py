@@ -17,6 +17,7 @@ import typer
 from annotator.cli import output
 from annotator.cli.gpu import findings
 from annotator.cli.options import JsonOption, WorkspaceOption, examples
+from exports.text import counted
 
 LIBRARIES = (
     *("torch", "numpy", "scipy", "numba", "cv2", "skimage", "PIL", "ai_edge_litert", "onnxruntime", "trimesh"),
@@ -164,7 +165,8 @@ def _work(found: dict[str, Any]) -> Findings:
 
     here = version_here()
     jobs = {state: found["jobs"].get(state, 0) for state in ("queued", "running")}
-    depth = f"{found['waiting']} photos and {jobs['queued']} reviewers' jobs wait, {jobs['running']} jobs run"
+    waiting = f"{counted(found['waiting'], 'photo')} and {counted(jobs['queued'], 'job')} of reviewers waiting"
+    depth = f"{waiting}, {counted(jobs['running'], 'job')} running"
     idle = not found["workers"] and (found["waiting"] or jobs["queued"])
     for worker in found["workers"]:
         doing = ", ".join(worker["doing"]) or "idle"

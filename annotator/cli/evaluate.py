@@ -10,6 +10,7 @@ import typer
 
 from annotator.cli import output
 from annotator.cli.options import JsonOption, examples
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.evaluating import Work
@@ -162,7 +163,7 @@ def _grasps(
     _print(table["stages"])
     held = table["stages"]["refined"].get("held")
     truth = table["stages"]["truth"]
-    output.data(f"{len(cases)} scenes, {table['failures']} failed; median / mean")
+    output.data(f"{counted(len(cases), 'scene')}, {table['failures']} failed; median / mean")
     output.data(f"the open hand is {truth['residual_mm']['median']:.1f} mm from the recorded joints (median of means)")
     if held:
         output.data(f"held for {LONG_STEPS} simulated steps: {held['mean']:.0%} (truth: {truth['held']['mean']:.0%})")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotator.cli import output
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.evaluating_datasets import Job
@@ -168,7 +169,7 @@ def _facts(asked: Request, sample: Sample, mine: Sequence[Measured]) -> list[str
     """What a reader of the figures must know."""
     recipe = f"{asked.recipe.name} ({asked.recipe.digest[:12]})"
     facts = [
-        f"{asked.dataset}: {len(sample.names)} cases, {sample.rule}; recipe {recipe}, mode {asked.mode}",
+        f"{asked.dataset}: {counted(len(sample.names), 'case')}, {sample.rule}; recipe {recipe}, mode {asked.mode}",
     ]
     if sample.looked_at > len(sample.names):
         facts.append(
@@ -178,8 +179,8 @@ def _facts(asked: Request, sample: Sample, mine: Sequence[Measured]) -> list[str
     if stood_in:
         mean = sum(stood_in) / len(stood_in)
         facts.append(
-            f"in {len(stood_in)} cases the open hand stands for the true hand's skin, {mean:.1f} mm from its joints; "
-            "with your MANO added (models add-mano) the data set's own skin does"
+            f"in {counted(len(stood_in), 'case')} the open hand stands for the true hand's skin, {mean:.1f} mm from "
+            "its joints; with your MANO added (models add-mano) the data set's own skin does"
         )
     return facts
 

@@ -11,6 +11,7 @@ import typer
 
 from annotator.cli import output
 from annotator.cli.options import JsonOption, WorkspaceOption, examples
+from exports.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +45,12 @@ def backup(
         output.data_json(asdict(done))
     else:
         output.data(
-            f"{folder}: {sum(done.rows.values())} rows and {done.blobs - len(done.lost)} blobs, {done.copied} of them "
-            f"new ({output.size(done.bytes)})"
+            f"{folder}: {counted(sum(done.rows.values()), 'row')} and {counted(done.blobs - len(done.lost), 'blob')}, "
+            f"{done.copied} new ({output.size(done.bytes)})"
         )
     if done.lost:
-        output.say(f"{len(done.lost)} blobs are missing or damaged in the workspace itself; all else is in the backup")
+        lost = counted(len(done.lost), "blob")
+        output.say(f"{lost} missing or damaged in the workspace itself; all else is in the backup")
         raise typer.Exit(1)
 
 
@@ -93,8 +95,9 @@ def restore(
         output.data_json(asdict(done))
     else:
         output.data(
-            f"workspace {root.absolute()}: {sum(done.rows.values())} rows, {done.blobs - len(done.lost)} blobs "
-            f"({done.copied} copied, {output.size(done.bytes)}), {done.requeued} jobs queued anew"
+            f"workspace {root.absolute()}: {counted(sum(done.rows.values()), 'row')}, "
+            f"{counted(done.blobs - len(done.lost), 'blob')} "
+            f"({done.copied} copied, {output.size(done.bytes)}), {counted(done.requeued, 'job')} queued anew"
         )
     if done.lost:
         raise typer.Exit(1)
@@ -120,9 +123,10 @@ def gc(
     if json:
         output.data_json(asdict(found))
         return
-    output.data(f"{found.stored} blobs, {output.size(found.bytes)}")
+    output.data(f"{counted(found.stored, 'blob')}, {output.size(found.bytes)}")
     output.data(f"  {found.unnamed} that no row names, {output.size(found.unnamed_bytes)}")
-    output.data(f"  {found.remains} parts of blobs that killed writers left, {output.size(found.remains_bytes)}")
+    remains = counted(found.remains, "part")
+    output.data(f"  {remains} of blobs that killed writers left, {output.size(found.remains_bytes)}")
     output.data(f"  {found.young} that no row names yet; not older than {older_than:g} h, or a job has just begun")
     if delete:
         output.data(f"deleted: {found.deleted}, {output.size(found.deleted_bytes)}")

@@ -10,6 +10,7 @@ import typer
 
 from annotator.cli import output
 from annotator.cli.options import JsonOption, WorkspaceOption, examples
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.config import Settings
@@ -185,9 +186,10 @@ def status(json: JsonOption = False, workspace: WorkspaceOption = None) -> None:
             output.table([kind, "reviews", "accepted"], [[k, r["reviews"], r["accepted"]] for k, r in rates.items()])
     agreement = found["agreement"]
     if agreement["revisions"]:
-        output.data(f"two people judged {agreement['revisions']} revisions, and agree on {agreement['same']}")
+        judged = counted(agreement["revisions"], "revision")
+        output.data(f"two people judged {judged}, and agree on {agreement['same']}")
     if found["unusable"]:
-        output.data(f"{found['unusable']} annotations could not be used; their reviewers were asked again")
+        output.data(f"not usable: {counted(found['unusable'], 'annotation')}; the reviewers were asked again")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -19,6 +19,7 @@ from annotator.cli.options import (
     WorkspaceOption,
     examples,
 )
+from exports.text import counted
 
 if TYPE_CHECKING:
     from annotator.workspace import Workspace
@@ -115,13 +116,14 @@ def status(
         output.data_json(found)
         return
     output.data(f"workspace {opened.root}")
-    output.data(f"{found['photos']} photos, {overview.waiting(opened)} of them waiting, {found['pairs']} pairs")
+    photos, pairs = counted(found["photos"], "photo"), counted(found["pairs"], "pair")
+    output.data(f"{photos}, {overview.waiting(opened)} of them waiting, {pairs}")
     for name, count in found["by_status"].items():
         output.data(f"  {count:5d} {name}")
     if found["jobs"]:
         output.data("reviewers' jobs: " + ", ".join(f"{count} {state}" for state, count in found["jobs"].items()))
     if found["failed"]:
-        output.data(f"{len(found['failed'])} photos without a pair:")
+        output.data(f"{counted(len(found['failed']), 'photo')} without a pair:")
     for failure in found["failed"]:
         output.data(f"  {failure['photo']}: {failure['reason']}")
     passed_over = overview.notes(opened)

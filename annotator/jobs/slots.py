@@ -19,6 +19,7 @@ from annotator.jobs.queue import prepare
 from annotator.jobs.worker import JobWorker
 from annotator.workspace import Workspace
 from db.errors import DatabaseBusy, StorageError, StorageUnwritable
+from exports.text import counted
 from pipeline.errors import HoiError
 
 GRACE_S = 30  # for what is in work when it is to stop
@@ -93,7 +94,7 @@ class Slots:
                 return
             if not said and all(self._ready[number].is_set() for number in fit):
                 said = True
-                self._say(f"worker with {len(fit)} slot{'s' if len(fit) > 1 else ''} is ready")
+                self._say(f"worker with {counted(len(fit), 'slot')} is ready")
 
 
 def _how(code: int | None) -> str:

@@ -15,6 +15,7 @@ from exports.bop.layout import IMAGES_PER_SCENE, JSON_FILES, MODELS, SPLITS, mod
 from exports.bop.model import info, read_ply
 from exports.bop.numbers import MIN_VISIBLE, target
 from exports.json_file import read_json
+from exports.text import counted
 
 MAX_MODEL_ERROR = 1e-3  # mm
 INFO_KEYS = ("min_x", "min_y", "min_z", "size_x", "size_y", "size_z", "diameter")
@@ -120,7 +121,8 @@ def _scene(out: Path, split: str, scene: int) -> tuple[dict[int, dict[str, Any]]
         return {}, found
     count = len(contents["scene_gt"])
     counts = {name: len(content) for name, content in contents.items()}
-    found = [f"{folder}/{name}.json: has {n} images, not {count}" for name, n in counts.items() if n != count]
+    wrong = {name: counted(n, "image") for name, n in counts.items() if n != count}
+    found = [f"{folder}/{name}.json: has {images}, not {count}" for name, images in wrong.items()]
     if found:
         return {}, found
     return {image: {name: content[str(image)] for name, content in contents.items()} for image in range(count)}, []

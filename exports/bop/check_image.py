@@ -15,7 +15,7 @@ from exports.bop.layout import image_path, mask_path, scene_path
 from exports.bop.model import MM
 from exports.bop.view import View, view, visible_info
 from pipeline.errors import PipelineError
-from pipeline.hand_model import load_hand
+from pipeline.hand_model.hand import read_hand
 from pipeline.types import F64, I64, Camera, HandPose
 
 MAX_WRONG_PIXELS = 1e-3  # share of the object's pixels that may differ (another CPU rounds another way)
@@ -116,7 +116,7 @@ def _hand(own: Mapping[str, Any]) -> tuple[F64, I64] | None:
     if not isinstance(own["model"], str) or own["side"] not in ("left", "right"):
         raise TypeError("the hand's model or side is not named")
     try:
-        model = load_hand(own["side"], own["model"])
+        model = read_hand(own["side"], own["model"])
     except PipelineError:
         return None
     arrays = {name: np.array(own[name], dtype=np.float64) for name in HAND}

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from exports.text import counted
+
 _BODY = """## Loading
 With HF `datasets`, offline (decodes pictures to PIL, GLB to trimesh scenes, arrays to lists):
 
@@ -75,4 +77,4 @@ def text(header: Mapping[str, Any]) -> str:
     body = _BODY
     for name, value in (("split", f'["{first}"]'), ("pictures", pictures), ("shards", shards), ("first", first)):
         body = body.replace(f"{{{name}}}", value)
-    return f"{len(counts)} splits, {size} samples a shard.\n\n{body}"
+    return f"{counted(len(counts), 'split')}, {counted(size, 'sample')} a shard.\n\n{body}"

@@ -21,7 +21,7 @@ from exports.canonical.layout import PIECES, TABLE, glb_name, piece_name, shard_
 from exports.canonical.sample import contents
 from exports.croissant import Column, Table
 from exports.folder import Folder, Written
-from pipeline.hand_model.model import OPEN_HAND, hand_path
+from pipeline.hand_model.hand import OPEN_HAND, hand_path
 from pipeline.types import Side
 
 SPLIT_NAME = re.compile(r"\w+", re.ASCII)  # what HF datasets takes, and no dot in a shard's name

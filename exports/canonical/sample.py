@@ -24,7 +24,7 @@ from exports.depth import depth_in_view
 from exports.hands import checked_hand
 from exports.pictures import bgr, encode, jpeg, png
 from exports.splits import groups_of
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, PARTS, U8, Camera, HandPose, Mask, Reconstruction
 
 PARAMETERS = ("global_orient", "hand_pose", "betas", "transl")
@@ -148,10 +148,11 @@ def parameters(pose: HandPose) -> dict[str, list[float]]:
     return {name: _numbers(getattr(pose, name)) for name in PARAMETERS}
 
 
-def depth_of(hand: NDArray[Any], model: HandModel, thing: NDArray[Any], faces: NDArray[Any], camera: Camera) -> F64:
+def depth_of(hand: NDArray[Any], model: Hand, thing: NDArray[Any], faces: NDArray[Any], camera: Camera) -> F64:
     """(H, W) metres along z to the nearer of hand and object, inf where neither is. Vertices: metres, camera frame."""
     size = camera.height, camera.width
-    return np.minimum(depth_in_view(hand, model.faces, camera.K, *size), depth_in_view(thing, faces, camera.K, *size))
+    seen = depth_in_view(hand, model.faces, camera.K, *size)
+    return depth_in_view(thing, faces, camera.K, *size, onto=seen)
 
 
 def encode_depth(z: F64) -> tuple[float, NDArray[np.uint16]]:
@@ -166,7 +167,7 @@ def encode_depth(z: F64) -> tuple[float, NDArray[np.uint16]]:
     return fitting[0], steps
 
 
-def _meshes(made: Reconstruction, model: HandModel) -> tuple[glb.Part, list[glb.Part]]:
+def _meshes(made: Reconstruction, model: Hand) -> tuple[glb.Part, list[glb.Part]]:
     """The object in its own frame with its lossless texture, and the pair in the camera's."""
     mesh, pose = made.object.mesh, made.object_pose
     faces, uv = mesh.faces, mesh.uv.astype(np.float32)
@@ -181,7 +182,7 @@ def _meshes(made: Reconstruction, model: HandModel) -> tuple[glb.Part, list[glb.
     return thing, [hand, glb.Part("object", placed, faces, uv, small)]
 
 
-def _depth(pair: list[glb.Part], model: HandModel, made: Reconstruction) -> tuple[float, NDArray[np.uint16]]:
+def _depth(pair: list[glb.Part], model: Hand, made: Reconstruction) -> tuple[float, NDArray[np.uint16]]:
     """Of what pair.glb holds, so that a reader who renders it gets the same."""
     hand, thing = pair
     return encode_depth(depth_of(hand.vertices, model, thing.vertices, thing.faces, made.camera))

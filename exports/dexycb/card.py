@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from exports.text import counted
+
 # Takes the place of DexYCBDataset.__init__, which asks for the public set's folders.
 TOOLKIT_CODE = """import json, os
 from pathlib import Path
@@ -113,7 +115,7 @@ def text(header: Mapping[str, Any]) -> str:
     """DexYCB's part of the card."""
     small = sum(sample["scale"] < 0.25 for sample in header["samples"])
     objects = len({sample["model"] for sample in header["samples"]})
-    note = f"{objects} {'object' if objects == 1 else 'objects'}."
+    note = f"{counted(objects, 'object')}."
     if small:
-        note += f" {small} photos were shrunk to less than a quarter."
+        note += f" {counted(small, 'photo')} shrunk to less than a quarter."
     return f"Not part of DexYCB, and not made by its authors. {note}\n\n{_BODY}"

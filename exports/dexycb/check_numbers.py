@@ -15,7 +15,7 @@ from exports.dexycb.layout import HAND_LABEL, LARGEST_U8, meta_of
 from exports.hands import MODEL_TOLERANCE
 from exports.ho3d.view import WIDTH
 from pipeline.geometry.camera import project
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64
 
 CLOSE = 1e-5  # metres, or of a rotation's entries, between numbers that say the same
@@ -32,7 +32,7 @@ class Frame:
     own: Mapping[str, Any]
     intrinsics: Mapping[str, Any]
     mano: Mapping[str, Any]
-    hand: HandModel | None
+    hand: Hand | None
 
     @property
     def K(self) -> F64:

@@ -12,7 +12,7 @@ from exports.base import UnsuitableRecord
 from exports.dexycb.layout import HAND_LABEL, LARGEST_U8
 from exports.ho3d.scene import Scene
 from pipeline.geometry.camera import project
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, HandPose
 
 PENDING = 1  # the object in `seg` until all objects are known and numbered
@@ -59,13 +59,13 @@ def segmentation(hand: NDArray[np.bool_], obj: NDArray[np.bool_], number: int) -
     return np.where(hand, HAND_LABEL, np.where(obj, number, 0)).astype(dtype)
 
 
-def pca_pose(pose: HandPose, model: HandModel) -> NDArray[np.float32]:
+def pca_pose(pose: HandPose, model: Hand) -> NDArray[np.float32]:
     """(51,) global orientation, 45 coefficients in the model's own basis (mean + pca @ components), translation."""
     pca = np.linalg.solve(model.components.T, pose.hand_pose - model.mean_pose)
     return np.asarray(np.concatenate([pose.global_orient, pca, pose.transl]), dtype=np.float32)
 
 
-def pose_from_pca(values: NDArray[np.floating], betas: F64, model: HandModel) -> HandPose:
+def pose_from_pca(values: NDArray[np.floating], betas: F64, model: Hand) -> HandPose:
     """What a reader makes of `pose_m` (51,) and mano.yml."""
     exact = values.astype(np.float64)
     return HandPose(model.side, exact[:3], model.mean_pose + exact[3:48] @ model.components, betas, exact[48:])

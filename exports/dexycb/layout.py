@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exports.base import Record
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.hand_model.hand import OPEN_HAND
 from pipeline.types import F64
 
 LISTS = "dataset.json"

@@ -28,7 +28,7 @@ from exports.fiftyone.layout import (
 )
 from exports.fiftyone.scene import TO_GL, scene
 from pipeline.errors import PipelineError
-from pipeline.hand_model import load_hand
+from pipeline.hand_model.hand import read_hand
 from pipeline.types import U8
 
 MAX_KEYPOINT_GAP = 0.1  # pixels
@@ -166,7 +166,7 @@ def check_scene(out: Path, document: Document, sample: Mapping[str, Any], size: 
         yield f"{model_path}: hand or object have no faces, no texture, or not 778 vertices"
         return
     try:
-        tip_ids = load_hand(sample["side"], sample["hand_model"]).tip_ids
+        tip_ids = read_hand(sample["side"], sample["hand_model"]).tip_ids
     except PipelineError as error:
         yield f"{model_path}: its hand was not checked: {error}"
         return

@@ -29,7 +29,7 @@ from exports.fiftyone.layout import (
 )
 from exports.fiftyone.schema import TEXTS
 from exports.pictures import png
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import Mask
 
 DECIMALS = 6  # metres, pixels of K, shares of the photo
@@ -38,7 +38,7 @@ Document = dict[str, Any]
 
 
 def documents(
-    record: Record, place: Place, photo_name: str, photo_bytes: int, model: HandModel, provenance: Mapping[str, Any]
+    record: Record, place: Place, photo_name: str, photo_bytes: int, model: Hand, provenance: Mapping[str, Any]
 ) -> tuple[list[Document], dict[str, bytes]]:
     """The documents of photo and scene, and the masks' files. Raises UnsuitableRecord when a mask is empty."""
     made, sample_id = record.reconstruction, place.id
@@ -91,7 +91,7 @@ def _head(sample_id: str, slice_name: str, file_name: str, media_type: str) -> D
     }
 
 
-def _told(record: Record, place: Place, model: HandModel, provenance: Mapping[str, Any]) -> Document:
+def _told(record: Record, place: Place, model: Hand, provenance: Mapping[str, Any]) -> Document:
     """What is said of the pair, the same in both slices."""
     made = record.reconstruction
     known = {"pair_id": plain(record.pair_id), "side": made.hand.side, "hand_model": model.name}
@@ -128,7 +128,7 @@ def _detection(sample_id: str, field: str, label: str, mask: Mask, path: str) ->
     return document, png(mask[top:bottom, left:right].astype(np.uint8) * 255)
 
 
-def _keypoint(record: Record, place: Place, model: HandModel) -> Document:
+def _keypoint(record: Record, place: Place, model: Hand) -> Document:
     """21 points in shares of the photo, NaN outside of it; `visible` as COCO counts."""
     height, width = record.photo.size
     found = keypoints_of(record.reconstruction, model.faces)

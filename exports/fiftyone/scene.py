@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from exports import glb
+from exports.base import UnsuitableRecord
 from exports.pictures import bgr, jpeg
 from pipeline.types import I64, Reconstruction
 
@@ -18,8 +19,13 @@ NEAR, FAR = 0.01, 100.0  # metres
 
 
 def model_of_pair(made: Reconstruction, faces: I64) -> bytes:
-    """GLB with the meshes 'hand' (778 vertices in their order) and 'object': metres, glTF's axes, the camera at 0."""
+    """GLB with the meshes 'hand' (778 vertices in their order) and 'object': metres, glTF's axes, the camera at 0.
+
+    Raises UnsuitableRecord.
+    """
     mesh = made.object.mesh
+    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
+        raise UnsuitableRecord("the object's mesh has no faces or is not finite")
     hand = (made.hand_verts @ TO_GL).astype(np.float32)
     placed = (made.object_pose.place(mesh.vertices) @ TO_GL).astype(np.float32)
     return glb.encode(

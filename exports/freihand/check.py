@@ -15,9 +15,8 @@ from exports.freihand.layout import LISTS, MODEL_PATH, OWN, SETS, SIZE, list_pat
 from exports.json_file import read_json
 from pipeline.errors import PipelineError
 from pipeline.geometry.camera import project
-from pipeline.geometry.raster import depth_map
-from pipeline.hand_model import HandModel, load_hand
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.geometry.layers import depth_map
+from pipeline.hand_model.hand import OPEN_HAND, Hand, read_hand
 from pipeline.types import F64
 
 MAX_GAP = 2e-4  # metres between the lists and what the 61 numbers give
@@ -47,7 +46,7 @@ def check_freihand(out: Path, manifest: Mapping[str, Any]) -> list[str]:
                 where = f"{list_path(set_name, OWN)}: entry {number}"
                 found += [f"{where}: {problem}" for problem in _own(lists[OWN][number], sample)]
     if any(sample.get("hand_model") == OPEN_HAND for sample in manifest["samples"]):
-        found += _model_file(out, load_hand("right", OPEN_HAND))
+        found += _model_file(out, read_hand("right", OPEN_HAND))
     return found
 
 
@@ -141,15 +140,15 @@ def _own(own: Any, sample: Mapping[str, Any]) -> Iterator[str]:
         yield f"'tip_ids' are not those of {model.name}"
 
 
-def _model(sample: Mapping[str, Any]) -> HandModel | None:
+def _model(sample: Mapping[str, Any]) -> Hand | None:
     """The hand model of a sample, if it is here."""
     try:
-        return load_hand("right", str(sample.get("hand_model")))
+        return read_hand("right", str(sample.get("hand_model")))
     except PipelineError:
         return None
 
 
-def _hand(set_name: str, number: int, values: Mapping[str, F64], model: HandModel | None) -> Iterator[str]:
+def _hand(set_name: str, number: int, values: Mapping[str, F64], model: Hand | None) -> Iterator[str]:
     """Do the lists say the same hand, before the same camera?"""
     K, xyz, verts = values["K"], values["xyz"], values["verts"]
     if K[0, 0] <= 0 or K[1, 1] <= 0 or K[1, 0] or not np.array_equal(K[2], [0, 0, 1]):
@@ -183,7 +182,7 @@ def _hand(set_name: str, number: int, values: Mapping[str, F64], model: HandMode
             )
 
 
-def _mask_problem(mask: np.ndarray, values: Mapping[str, F64], model: HandModel) -> str | None:
+def _mask_problem(mask: np.ndarray, values: Mapping[str, F64], model: Hand) -> str | None:
     if ((mask > MASK_LEVELS[0]) & (mask <= MASK_LEVELS[1])).any():
         return "is not black and white"
     seen = mask[..., 0] > MASK_LEVELS[1]
@@ -194,7 +193,7 @@ def _mask_problem(mask: np.ndarray, values: Mapping[str, F64], model: HandModel)
     return f"lies {outside:.0%} outside of the hand of 'verts'" if outside > MAX_OUTSIDE else None
 
 
-def _model_file(out: Path, model: HandModel) -> Iterator[str]:
+def _model_file(out: Path, model: Hand) -> Iterator[str]:
     try:
         content = json.loads((out / MODEL_PATH).read_bytes())
         for key in ("faces", "mean_pose", "tip_ids"):

@@ -29,8 +29,7 @@ from exports.freihand.hand import bone_length, mano_of
 from exports.freihand.layout import LISTS, MODEL_PATH, OWN, SETS, VERSION_OFFSET, list_path, picture_path
 from exports.hands import checked_hand
 from exports.pictures import bgr, jpeg
-from pipeline.hand_model import load_hand
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.hand_model.hand import OPEN_HAND, read_hand
 from pipeline.types import F64
 
 DECIMALS = 6  # metres, radians, pixels
@@ -101,7 +100,7 @@ class FreiHandFormat(Format):
             for name in (*LISTS, OWN):
                 folder.write(list_path(set_name, name), _text(part, name))
         if any(sample.entry["hand_model"] == OPEN_HAND for sample in folder.samples):  # a user's MANO is not passed on
-            model = load_hand("right", OPEN_HAND)
+            model = read_hand("right", OPEN_HAND)
             arrays = {"faces": model.faces, "mean_pose": model.mean_pose, "tip_ids": model.tip_ids}
             content = {"model": model.name, **{key: value.tolist() for key, value in arrays.items()}}
             folder.write(MODEL_PATH, _json(content) + b"\n")

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, HandPose
 
 ROOT = 9
 BONE = (9, 10)
 
 
-def mano_of(pose: HandPose, joints: F64, K: F64, model: HandModel) -> F64:
+def mano_of(pose: HandPose, joints: F64, K: F64, model: Hand) -> F64:
     """(61,) of a hand. joints: (21, 3) metres, camera frame, in front of the camera; K: (3, 3) of the picture."""
     focal, centre = (K[0, 0] + K[1, 1]) / 2, K[:2, 2]
     root = joints[ROOT]
@@ -28,7 +28,7 @@ def mano_of(pose: HandPose, joints: F64, K: F64, model: HandModel) -> F64:
     return np.concatenate([pose.global_orient, articulation, pose.betas, uv_root, [focal / root[2]]])
 
 
-def posed(mano: F64, K: F64, model: HandModel) -> tuple[F64, F64]:
+def posed(mano: F64, K: F64, model: Hand) -> tuple[F64, F64]:
     """Vertices (778, 3) and joints (21, 3), metres, camera frame, as FreiHAND's readers get them from (61,) numbers."""
     focal, centre = (K[0, 0] + K[1, 1]) / 2, K[:2, 2]
     root = np.append(mano[58:60] - centre, focal) / mano[60]

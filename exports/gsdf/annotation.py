@@ -15,7 +15,7 @@ from exports.base import Record
 from exports.gsdf.sdf import Normalisation, Surface
 from exports.obman.camera import SIZE, TO_OPENGL, Placement
 from exports.obman.meta import OWN_KEY, moved
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64
 
 DECIMALS = 8  # of metres and radians
@@ -59,7 +59,7 @@ def in_camera(transform: F64, points: F64) -> F64:
 
 def annotation(
     record: Record,
-    model: HandModel,
+    model: Hand,
     placement: Placement,
     meta: dict[str, Any],
     obj: Surface,

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from exports.text import counted
+
 _BODY = """## Loading with gSDF
 With a checkout of https://github.com/zerchen/gSDF as the working directory (its `obman.py` looks beside itself):
 
@@ -62,7 +64,7 @@ def text(header: Mapping[str, Any]) -> str:
     stages = Counter(sample["split"] for sample in samples)
     body = _BODY.replace("{test}", str(stages["test"])).replace("{points}", str(options["points"]))
     wide = sum(sample["wider_than_obman"] for sample in samples)
-    note = f"Camera {options['camera']}; {wide} pairs are wider than ObMan's view (flagged)"
+    note = f"Camera {options['camera']}; {counted(wide, 'pair')} wider than ObMan's view (flagged)"
     if samples:
         note += f"; worst median residual {max(sample['residual_px'] for sample in samples):.2f} px"
     return f"Not part of ObMan, gSDF or AlignSDF, and not made by their authors. {note}.\n\n{body}"

@@ -24,7 +24,7 @@ from exports.obman.meta import ARRAYS, OWN_KEY, TIPS, pose_from_own, project_ope
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import is_watertight
 from pipeline.geometry.sdf import SignedDistance
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, I64
 
 MAX_GAP = 2e-6  # metres between numbers that are stored twice
@@ -180,7 +180,7 @@ def _meshes(entry: Mapping[str, Any], solids: Mapping[str, Solid]) -> Iterator[s
         yield "'obj_rest_corners_3d' is not the box of mesh_obj"
 
 
-def _segm(path: Path, model: HandModel, solids: Mapping[str, Solid]) -> Iterator[str]:
+def _segm(path: Path, model: Hand, solids: Mapping[str, Solid]) -> Iterator[str]:
     import cv2
 
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from exports.base import UnsuitableRecord
 from pipeline.geometry.sdf import SignedDistance
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, I64
 
 F32 = NDArray[np.float32]
@@ -61,7 +61,7 @@ class Normalisation:
         return np.asarray((points + self.offset.astype(np.float64)) * float(self.scale[0]))
 
 
-def hand_surface(vertices: F64, model: HandModel) -> Surface:
+def hand_surface(vertices: F64, model: Hand) -> Surface:
     """The hand closed at the wrist. Labels: finger (0 palm, 1 thumb .. 5 little), joint in MANO's order (0 .. 15),
     contact zone (0 none, 1 - 5 pads thumb .. little, 6 palm), 1 on the cap of the wrist."""
 

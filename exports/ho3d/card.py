@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from exports.text import counted
+
 _BODY = """## Loading
 With a checkout of https://github.com/shreyashampali/ho3d as the working directory:
 
@@ -57,5 +59,5 @@ def text(header: Mapping[str, Any]) -> str:
     small = sum(sample["scale"] < 0.25 for sample in header["samples"])
     note = f"Version {header['options']['version']}."
     if small:
-        note += f" {small} photos were shrunk to less than a quarter."
+        note += f" {counted(small, 'photo')} shrunk to less than a quarter."
     return f"Not part of HO-3D, and not made by its authors. {note}\n\n{_BODY}"

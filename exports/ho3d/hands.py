@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exports.folder import Folder
-from pipeline.hand_model import load_hand
-from pipeline.hand_model.model import OPEN_HAND
+from pipeline.hand_model.hand import OPEN_HAND, read_hand
 from pipeline.types import Side
 
 
@@ -21,7 +20,7 @@ def write_hand_models(folder: Folder) -> None:
     used = {(sample.entry["hand_model"], sample.entry["side"]) for sample in folder.samples}
     for side in get_args(Side):
         if (OPEN_HAND, side) in used:
-            model = load_hand(side, OPEN_HAND)
+            model = read_hand(side, OPEN_HAND)
             arrays: dict[str, NDArray[Any]] = {
                 "faces": model.faces.astype(np.int32),
                 "components": model.components,

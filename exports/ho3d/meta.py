@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from exports.ho3d.scene import Scene, own_truth
 from pipeline.geometry.camera import project
 from pipeline.geometry.sdf import SignedDistance
-from pipeline.hand_model.model import MANO_TO_OPENPOSE
+from pipeline.hand_model.hand import MANO_TO_OPENPOSE
 from pipeline.types import F64, HandPose
 
 OWN_KEY = "hoi_annotate"

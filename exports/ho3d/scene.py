@@ -16,7 +16,7 @@ from exports.ho3d.model import Model, model_of
 from exports.ho3d.view import HEIGHT, WIDTH, View, look_at
 from exports.pictures import jpeg
 from exports.splits import groups_of
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, U8, Mask
 
 # One filter for all rows: libpng's choice of the best one takes four times as long as the rest.
@@ -28,7 +28,7 @@ class Scene:
     """What both formats write of a pair. Metres, OpenCV camera; it is the photo's, only K is another."""
 
     record: Record
-    hand: HandModel
+    hand: Hand
     model: Model
     view: View
     layers: Layers
@@ -58,7 +58,7 @@ def stage(record: Record) -> Scene:
     return Scene(record, hand, model, view, render(view.K, made.hand_verts, hand, placed, model.faces))
 
 
-def render(K: F64, hand_verts: F64, hand: HandModel, placed: F64, faces: NDArray[np.integer]) -> Layers:
+def render(K: F64, hand_verts: F64, hand: Hand, placed: F64, faces: NDArray[np.integer]) -> Layers:
     """hand_verts (778, 3) and placed (V, 3): metres, OpenCV camera. K: pixel (0.5, 0.5) is the first one's centre."""
     hand_z = depth_in_view(hand_verts, hand.faces, K, HEIGHT, WIDTH)
     object_z = depth_in_view(placed, faces, K, HEIGHT, WIDTH)

@@ -31,7 +31,8 @@ FOV_DEG = 2 * math.degrees(math.atan(SIZE / 2 / K_OBMAN[0, 0]))  # 29.86
 CROP_MARGINS = (1.15, 2.0)  # side of the crop over the extent of the pair: least, most
 DECIMALS = 9  # kept of radians and metres
 FITTED = 600  # vertices of each that the fit looks at, about
-GAUSS_NEWTON_STEPS = 6  # from the start given here, four reach the last digit of a float32
+GAUSS_NEWTON_STEPS = 8  # at most; it ends before when a step is below
+ENOUGH = 1e-9  # radians and metres; what is then missing is some hundredths of it
 
 CameraMode = Literal["refit", "exact"]
 MODES: tuple[CameraMode, ...] = get_args(CameraMode)
@@ -59,14 +60,21 @@ class Placement:
 
     def picture(self, image: U8) -> U8:
         """The (H, W, C) or (H, W) photo as ObMan's camera sees it, (256, 256, ...); black beyond its border."""
-        return _warp(image, self.homography)
+        return self.pictures(image)[0]
+
+    def pictures(self, *images: U8) -> list[U8]:
+        """Several of one size."""
+        resampling = _resampling(self.homography, *images[0].shape[:2])
+        return [resampling(image) for image in images]
 
 
 def put_before_camera(hand: F64, obj: F64, camera: Camera, mode: CameraMode) -> Placement:
     """Bring a pair before ObMan's camera. hand (N, 3) and obj (M, 3): vertices, metres, photo camera.
 
-    Raises UnsuitableRecord when part of the pair is not in front of the photo's camera.
+    Raises UnsuitableRecord when part of the pair is not in front of the photo's camera, or there is no object.
     """
+    if not len(obj):
+        raise UnsuitableRecord("the object's mesh is empty")
     both = np.concatenate([hand, obj])
     if not np.isfinite(both).all() or both[:, 2].min() <= 1e-3:
         raise UnsuitableRecord("part of the pair lies behind the camera or is not finite")
@@ -160,6 +168,8 @@ def _fit(hand: F64, obj: F64, camera: Camera, homography: F64, turn: F64) -> tup
         step = -np.linalg.solve(jacobian.T @ jacobian, jacobian.T @ error.T.ravel())
         rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
         at = at + step[3:]
+        if np.abs(step).max() < ENOUGH:
+            break
     return rotation, at
 
 
@@ -180,34 +190,44 @@ def _apply(homography: F64, pixels: F64) -> F64:
     return np.asarray(mapped[:, :2] / mapped[:, 2:])
 
 
-def _warp(image: U8, homography: F64) -> U8:
-    """Resample without aliasing. cv2 counts pixel centres from 0, we from 0.5."""
+@dataclass(frozen=True)
+class _Resampling:
+    """Pictures of one size to ObMan's, without aliasing."""
+
+    sigma: float  # pixels, of the blur before; 0: none
+    part: tuple[slice, slice]  # of the picture, that is seen
+    matrix: F64  # (3, 3) of cv2, from that part
+
+    def __call__(self, image: U8) -> U8:
+        if self.sigma:
+            image = cast(U8, cv2.GaussianBlur(image[self.part], (0, 0), self.sigma))
+        if np.array_equal(self.matrix[2], [0, 0, 1]):  # the same picture in half the time
+            return np.asarray(cv2.warpAffine(image, self.matrix[:2], (SIZE, SIZE), flags=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(cv2.warpPerspective(image, self.matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _resampling(homography: F64, height: int, width: int) -> _Resampling:
+    """cv2 counts pixel centres from 0, we from 0.5."""
     centre = np.linalg.inv(homography) @ [SIZE / 2, SIZE / 2, 1]
     x, y = centre[:2] / centre[2]
-    box = np.array([[x, y], [x + 1, y], [x, y + 1]])
-    mapped = _apply(homography, box)
+    mapped = _apply(homography, np.array([[x, y], [x + 1, y], [x, y + 1]]))
     scale = math.sqrt(abs(np.linalg.det(mapped[1:] - mapped[0])))
-    corner = (0, 0)
+    sigma, part = 0.0, (slice(0, height), slice(0, width))
     if scale < 1:
         sigma = 0.5 * math.sqrt(1 / scale**2 - 1) + 1e-3
-        image, corner = _seen(image, homography, margin=math.ceil(4 * sigma) + 2)
-        image = cast(U8, cv2.GaussianBlur(image, (0, 0), sigma))
+        part = _seen(height, width, homography, margin=math.ceil(4 * sigma) + 2)
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    cut = np.array([[1, 0, corner[0]], [0, 1, corner[1]], [0, 0, 1]])
-    matrix = np.linalg.inv(shift) @ homography @ cut @ shift
-    if np.array_equal(homography[2], [0, 0, 1]):  # the same picture in half the time
-        return np.asarray(cv2.warpAffine(image, matrix[:2], (SIZE, SIZE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
-    return np.asarray(cv2.warpPerspective(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+    cut = np.array([[1, 0, part[1].start], [0, 1, part[0].start], [0, 0, 1]])
+    return _Resampling(sigma, part, np.linalg.inv(shift) @ homography @ cut @ shift)
 
 
-def _seen(image: U8, homography: F64, margin: int) -> tuple[U8, tuple[int, int]]:
-    """The part of the picture that ObMan's camera sees, with a margin, and where (x, y) that part begins."""
+def _seen(height: int, width: int, homography: F64, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that ObMan's camera sees, with a margin."""
     square = np.array([[0, 0], [SIZE, 0], [0, SIZE], [SIZE, SIZE]], dtype=np.float64)
     back = np.concatenate([square, np.ones((4, 1))], 1) @ np.linalg.inv(homography).T
-    height, width = image.shape[:2]
     if back[:, 2].min() <= 0:  # part of the square looks behind the photo's camera
-        return image, (0, 0)
+        return slice(0, height), slice(0, width)
     corners = back[:, :2] / back[:, 2:]
     x0, y0 = np.clip(np.floor(corners.min(0)) - margin, 0, [width - 1, height - 1]).astype(int)
     x1, y1 = np.clip(np.ceil(corners.max(0)) + margin, [x0 + 1, y0 + 1], [width, height]).astype(int)
-    return image[y0:y1, x0:x1], (int(x0), int(y0))
+    return slice(int(y0), int(y1)), slice(int(x0), int(x1))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exports.obman.camera import FOV_DEG
+from exports.text import counted
 
 _BODY = """## Loading
 With a checkout of https://github.com/hassony2/obman as the working directory:
@@ -47,7 +48,7 @@ def text(header: Mapping[str, Any]) -> str:
     """ObMan's part of the card."""
     samples, mode = header["samples"], header["options"]["camera"]
     wide = sum(sample["wider_than_obman"] for sample in samples)
-    note = f"Camera {mode}; {wide} pairs are wider than ObMan's {FOV_DEG:.2f} degrees (flagged)"
+    note = f"Camera {mode}; {counted(wide, 'pair')} wider than ObMan's {FOV_DEG:.2f} degrees (flagged)"
     if mode == "refit" and samples:
         residuals = sorted(sample["residual_px"] for sample in samples)
         note += f"; median residual {residuals[len(residuals) // 2]:.2f} px, worst {residuals[-1]:.2f} px"

@@ -28,7 +28,7 @@ from exports.obman.meta import (
     project_opengl,
 )
 from pipeline.errors import PipelineError
-from pipeline.hand_model import HandModel, load_hand
+from pipeline.hand_model.hand import Hand, read_hand
 from pipeline.types import U8
 
 MAX_REPROJECTION_PX = 1.0
@@ -80,7 +80,7 @@ def _sample(out: Path, sample: Mapping[str, Any]) -> list[str]:
     if shape_problems:
         return found  # what follows computes with the values
     try:
-        model = load_hand(meta["side"], str(meta[OWN_KEY].get("hand_model")))
+        model = read_hand(meta["side"], str(meta[OWN_KEY].get("hand_model")))
     except PipelineError as error:
         return [*found, f"{names['meta']}: {error}"]
     found += [f"{names['meta']}: {problem}" for problem in _hand(meta, model)]
@@ -132,7 +132,7 @@ def _structure(meta: Meta) -> Iterator[str]:
         yield "'grasp_quality' is there without 'grasp_epsilon' and 'grasp_volume'"
 
 
-def _hand(meta: Meta, model: HandModel) -> Iterator[str]:
+def _hand(meta: Meta, model: Hand) -> Iterator[str]:
     joints, verts = meta["coords_3d"], meta["verts_3d"]
     if max(joints[:, 2].max(), verts[:, 2].max()) >= 0:
         yield "'coords_3d' or 'verts_3d' is not in front of the OpenGL camera (z < 0)"
@@ -147,7 +147,7 @@ def _hand(meta: Meta, model: HandModel) -> Iterator[str]:
         yield "'hand_pose' and 'pca_pose' differ"
 
 
-def _own(meta: Meta, model: HandModel, sample: Mapping[str, Any]) -> Iterator[str]:
+def _own(meta: Meta, model: Hand, sample: Mapping[str, Any]) -> Iterator[str]:
     own = meta[OWN_KEY]
     try:
         if own["hand_model"] != model.name:
@@ -231,7 +231,7 @@ def _obj_problems(text: str) -> Iterator[str]:
         yield f"splits into {len(corners)} vertices, more than {MAX_VERTICES}"
 
 
-def _rendered(meta: Meta, model: HandModel, mesh: Meta, images: Mapping[str, U8]) -> Iterator[tuple[str, str]]:
+def _rendered(meta: Meta, model: Hand, mesh: Meta, images: Mapping[str, U8]) -> Iterator[tuple[str, str]]:
     """(kind, problem): do segm and depth show what the numbers say, where they say it?"""
     hand = meta["verts_3d"].astype(np.float64) @ TO_OPENGL
     try:

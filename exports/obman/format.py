@@ -9,6 +9,7 @@ ROOT/manifest.json, README.md
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -28,9 +29,8 @@ from exports.obman.layers import encode_depth, render
 from exports.obman.layout import KINDS, SHAPENET_ROOT, SPLITS, sample_path
 from exports.obman.meta import OWN_KEY, hand_meta, object_meta, object_points, own_meta, pickled
 from exports.pictures import bgr, jpeg, png
-from pipeline.hand_model import load_hand
-from pipeline.hand_model.model import OPEN_HAND
-from pipeline.types import U8, Mask, Side
+from pipeline.hand_model.hand import OPEN_HAND, read_hand
+from pipeline.types import U8, Side
 
 
 class ObManFormat(Format):
@@ -47,11 +47,10 @@ class ObManFormat(Format):
 
     def refuse(self, out: Path) -> None:
         """ObMan's loaders replace 'rgb' and 'jpg' anywhere in a path."""
+        path = os.path.abspath(out)  # noqa: PTH100 - a link stays a link: loaders get the path as it is typed
         for word in ("rgb", "jpg"):
-            if word in str(out.absolute()):
-                raise ExportError(
-                    f"{out.absolute()}: contains '{word}', which ObMan's loaders replace; choose another path"
-                )
+            if word in path:
+                raise ExportError(f"{path}: contains '{word}', which ObMan's loaders replace; choose another path")
 
     def sample(self, record: Record, place: Place, options: Mapping[str, Any]) -> Sample:
         """Pictures, meta and mesh of one pair."""
@@ -78,7 +77,7 @@ class ObManFormat(Format):
         """All folders, for the loaders list them; and what a reader needs to know of the open hand."""
         folder.make(*(f"{split}/{kind}" for split in SPLITS for kind in KINDS), SHAPENET_ROOT)
         for side in get_args(Side):
-            model = load_hand(side, OPEN_HAND)  # a user's MANO may not be passed on
+            model = read_hand(side, OPEN_HAND)  # a user's MANO may not be passed on
             for name, array in (("faces", model.faces.astype(np.int32)), ("components", model.components)):
                 folder.write(f"hand_models/{OPEN_HAND}/{name}_{side}.pkl", numpy_pickle.dumps(array))
 
@@ -100,16 +99,13 @@ def _photographs(record: Record, placement: Placement) -> dict[str, U8]:
     """The photo, its visible hand alone, and the completed object alone, as ObMan's camera sees them (RGB)."""
     photo, masks, completion = record.photo, record.reconstruction.masks, record.reconstruction.completion
 
-    def cut_out(picture: U8, mask: Mask) -> U8:
-        alpha = placement.picture(mask.astype(np.uint8) * 255)
+    drawn = [mask.astype(np.uint8) * 255 for mask in (masks.hand, completion.amodal_mask)]
+    rgb, completed, hand, thing = placement.pictures(photo.image, completion.image, *drawn)
+
+    def cut_out(picture: U8, alpha: U8) -> U8:
         return np.asarray(cv2.multiply(picture, cv2.merge([alpha] * 3), scale=1 / 255), dtype=np.uint8)
 
-    rgb = placement.picture(photo.image)
-    return {
-        "rgb": rgb,
-        "rgb_hand": cut_out(rgb, masks.hand),
-        "rgb_obj": cut_out(placement.picture(completion.image), completion.amodal_mask),
-    }
+    return {"rgb": rgb, "rgb_hand": cut_out(rgb, hand), "rgb_obj": cut_out(completed, thing)}
 
 
 def _encode(kind: str, picture: U8) -> bytes:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from exports.base import UnsuitableRecord
 from exports.obman.camera import K_OBMAN, SIZE
-from pipeline.geometry.raster import depth_layers
-from pipeline.hand_model import HandModel
+from pipeline.geometry.layers import depth_layers
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, I64, U8
 
 OBJECT_ID = 100
@@ -32,7 +32,7 @@ class Layers:
     visible_ratio: float  # of the object's pixels, the share that the hand does not hide
 
 
-def render(hand: F64, model: HandModel, obj: F64, obj_faces: NDArray[np.integer]) -> Layers:
+def render(hand: F64, model: Hand, obj: F64, obj_faces: NDArray[np.integer]) -> Layers:
     """Render a pair. hand (778, 3) and obj (V, 3): metres, ObMan's camera in OpenCV axes.
 
     Raises UnsuitableRecord when hand or object cannot be seen: the loaders need both.
@@ -64,12 +64,14 @@ def encode_depth(depth: F64) -> tuple[U8, dict[str, float]]:
     encoded: list[U8] = []
     planes: dict[str, float] = {}
     for channel, prefix in enumerate(CHANNELS):
-        z = np.ascontiguousarray(depth[..., channel])
+        z = depth[..., channel]
         seen = np.isfinite(z)
-        near, far = float(z.min()), float(z[seen].max())
+        surface = z[seen]
+        near, far = float(surface.min()), float(surface.max())
         step = (far - near) / 254
-        share = (z - near) / step if step else np.full(z.shape, 254.0)
-        encoded.append(np.where(seen, np.rint(share + 1), 0).astype(np.uint8))
+        steps = np.zeros(z.shape, dtype=np.uint8)
+        steps[seen] = np.rint((surface - near) / step + 1) if step else 255
+        encoded.append(steps)
         planes |= {f"{prefix}depth_min": far, f"{prefix}depth_max": near}
     return np.asarray(cv2.merge(encoded), dtype=np.uint8), planes
 
@@ -80,7 +82,7 @@ def decode_depth(encoded: U8, far: float, near: float) -> F64:
     return np.where(encoded == 0, np.inf, z)
 
 
-def _finger_faces(model: HandModel) -> NDArray[np.bool_]:
+def _finger_faces(model: Hand) -> NDArray[np.bool_]:
     """(F,) faces with most corners beyond the palm (joint 0 of MANO's order)."""
     faces: I64 = model.faces
     return np.asarray((model.part[faces] > 0).sum(1) >= 2)

@@ -93,10 +93,12 @@ def sample_surface(obj: NormalisedObject, count: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(int(obj.sample_id, 16))
     vertices = obj.vertices.astype(np.float64)
     area = _face_areas(vertices, obj.faces)
-    picked = vertices[obj.faces].take(rng.choice(len(area), count, p=area / area.sum()), axis=0)
+    corners = vertices[obj.faces]
+    start, one, other = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    face = rng.choice(len(area), count, p=area / area.sum())
     u, v = rng.random((2, count, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    points = picked[:, 0] + u * (picked[:, 1] - picked[:, 0]) + v * (picked[:, 2] - picked[:, 0])
+    points = start.take(face, axis=0) + u * one.take(face, axis=0) + v * other.take(face, axis=0)
     return np.asarray(points, dtype=np.float32)
 
 

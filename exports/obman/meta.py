@@ -16,7 +16,7 @@ from exports.obman.layers import CHANNELS
 from exports.obman.mesh import NormalisedObject
 from exports.splits import groups_of
 from pipeline.geometry.camera import project
-from pipeline.hand_model import HandModel
+from pipeline.hand_model.hand import Hand
 from pipeline.types import F64, HandPose
 
 OWN_KEY = "hoi_annotate"
@@ -37,7 +37,7 @@ FLOATS = ("obj_scale", *(f"{prefix}depth_{end}" for prefix in CHANNELS for end i
 STRINGS = ("side", "class_id", "sample_id")
 
 
-def hand_meta(record: Record, model: HandModel, placement: Placement) -> dict[str, Any]:
+def hand_meta(record: Record, model: Hand, placement: Placement) -> dict[str, Any]:
     """The hand's keys. coords_3d and verts_3d are in ObMan's OpenGL camera, coords_2d in its pixels.
 
     The pose is given in the principal components of the named hand model: pose @ components is the absolute
@@ -77,7 +77,7 @@ def object_meta(record: Record, obj: NormalisedObject, placement: Placement) -> 
     }
 
 
-def own_meta(record: Record, model: HandModel, placement: Placement) -> dict[str, Any]:
+def own_meta(record: Record, model: Hand, placement: Placement) -> dict[str, Any]:
     """What ObMan has no key for: the photo's own camera and parameters, how they became ObMan's, and provenance."""
     reconstruction = record.reconstruction
     pose = reconstruction.object_pose

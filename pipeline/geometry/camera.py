@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from pipeline.types import Camera, Photo
 
+if TYPE_CHECKING:
+    import torch
+
 FOV_PRIOR_DEG = 50.0  # of the longer side, when EXIF is silent: between a main lens (65) and a portrait lens (40)
 
-Points = TypeVar("Points", np.ndarray, torch.Tensor)
+Points = TypeVar("Points", np.ndarray, "torch.Tensor")
 
 
 def from_focal(focal: float, width: int, height: int, source: str) -> Camera:
@@ -34,8 +36,11 @@ def project(points: Points, K: Points) -> Points:
     """(..., 3) metres in the camera frame -> (..., 2) pixels. Works on numpy arrays and torch tensors."""
     x = points[..., 0] / points[..., 2] * K[0, 0] + K[0, 2]
     y = points[..., 1] / points[..., 2] * K[1, 1] + K[1, 2]
-    stack = torch.stack if isinstance(points, torch.Tensor) else np.stack
-    return stack([x, y], -1)  # type: ignore[arg-type,return-value]
+    if isinstance(points, np.ndarray):
+        return np.stack([x, y], -1)
+    import torch
+
+    return torch.stack([x, y], -1)
 
 
 def rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import igl
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from pipeline.errors import BadMesh
 from pipeline.geometry.orientation import Interior, orient_outward
 from pipeline.types import F64
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ON_SURFACE = 1e-9  # metres; closer than this, (point - closest) has no usable direction
 

@@ -1,6 +1,7 @@
 """Hands in the MANO layout (778 vertices, 16 joints), through smplx: the open hand, or the user's own MANO.
 
-model.py       the posable hand                            refit.py    a hand of one model in another one
+hand.py        what a hand's file holds, posed by numpy    model.py    the same with gradients, through smplx
+refit.py       a hand of one model in another one
 mano_file.py   the user's MANO into the cache              mano_layout.py inert_pickle.py wrist.py skin_labels.py
 """
 

@@ -201,11 +201,11 @@ def test_run_goes_the_whole_way_and_a_rerun_does_nothing(
     assert "failed: nohand.png: no hand found" in first.stderr
     assert str(out / "report.html") in first.stdout
     digest = first.stdout.splitlines()[-1]
-    assert digest.startswith("digest of all 1 revisions: ")
+    assert digest.startswith("digest of all 1 revision: ")
     assert "('nohand.png', 'no hand found" in (out / "contact_sheet.png").read_text()
 
     again = hoi("run", tmp_path / "photos", "-o", out)
-    assert again.stdout.splitlines() == ["nothing to do: 2 photos, 1 pairs, 1 photos without a pair", digest]
+    assert again.stdout.splitlines() == ["nothing to do: 2 photos, 1 pair, 1 photo without a pair", digest]
     assert len(no_report) == 1
     photo("c.png", 3)
     assert hoi_json("run", tmp_path / "photos", "-o", out)["revisions"] == 2

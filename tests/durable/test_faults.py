@@ -124,7 +124,7 @@ def test_sigterm_ends_the_photo_in_work_and_hands_back_the_rest(tmp_path: Path) 
         doctor = [sys.executable, "-m", "annotator", "doctor", "--json", "-w", str(bench.workspace.root)]
         found = json.loads(subprocess.run(doctor, env=bench.environment(), capture_output=True).stdout)
         (queue,) = [entry for entry in found if entry["check"] == "queue"]
-        assert queue["said"].startswith("2 photos and 0 reviewers' jobs wait, 0 jobs run; no worker lives")
+        assert queue["said"].startswith("2 photos and 0 jobs of reviewers waiting, 0 jobs running; no worker lives")
 
         command = [sys.executable, "-m", "annotator", "preannotate", "--engine", "queue", "--json"]
         command += ["-w", str(bench.workspace.root)]
@@ -135,7 +135,7 @@ def test_sigterm_ends_the_photo_in_work_and_hands_back_the_rest(tmp_path: Path) 
             watching.send_signal(signal.SIGINT)
             _, said = watching.communicate(timeout=240)
         assert watching.returncode == 1
-        assert "2 photos stay queued for the workers" in said
+        assert "2 photos left queued for the workers" in said
 
         with subprocess.Popen(command, env=bench.environment(), stdout=-1, stderr=-1, text=True) as watching:
             assert watching.stderr is not None

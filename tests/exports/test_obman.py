@@ -234,6 +234,7 @@ def test_root_that_loaders_rewrite_is_refused(word: str, records: list[Record], 
     with pytest.raises(ExportError, match=word):
         get_format("obman").write(records, out)
     assert not out.parent.exists()
+    get_format("obman").refuse(out / ".." / ".." / "out")  # which is not where that word is
 
 
 @pytest.mark.parametrize(

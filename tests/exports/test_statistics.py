@@ -86,3 +86,17 @@ def test_page_and_card_of_an_export(records: list[Record], tmp_path: Path) -> No
     assert 'size_categories: ["n<1K"]' in head
     assert "| hands | left 2, right 2 |" in table
     assert "| IoU of the hand with its mask | 0.9 | 0.9 | 0.9 |" in table
+
+
+def test_why_pairs_are_left_out_is_said_in_full() -> None:
+    why = "a left hand, and this format knows right ones only: export with --mirror-left <now>"
+    header = {"format": "gsdf", "samples": [], "skipped": [["a", why], ["b", why]]}
+    assert f"2 pairs: {why[:-5]}&lt;now&gt;" in page(statistics.Figures(), header).decode()
+
+
+def test_a_histogram_of_few_values_ends_where_they_end() -> None:
+    figures = statistics.Figures()
+    figures.measured["penetration_mm"] = [0.25, 3.0, 7.5]
+    shown = page(figures, {"format": "coco", "samples": [], "skipped": []}).decode()
+    assert ">0.25</text>" in shown
+    assert ">7.5</text>" in shown

@@ -246,3 +246,14 @@ def test_disk_full_in_a_worker_is_one_line(tmp_path: Path) -> None:
 
 def _full(_: int) -> Record:
     raise OSError(28, "No space left on device")
+
+
+def test_a_process_that_writes_starts_without_torch_and_the_database() -> None:
+    code = (
+        "import sys, annotator.stored, exports.writing, exports.verify\n"
+        "from exports.base import BUILT_IN, get_format\n"
+        "assert all(map(get_format, BUILT_IN))\n"
+        "print(sorted({'torch', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, capture_output=True)
+    assert ran.stdout.decode().strip() == "[]"
