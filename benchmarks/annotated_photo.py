@@ -3,8 +3,8 @@
     python benchmarks/annotated_photo.py --folder ../shared/benchmark/annotated_photo [--json]
 
 The annotation (MOW: Cao et al., ICCV 2021) is itself a fit: a hand pose of the MANO layout, an object mesh and its
-pose, everything scaled by one factor, before a camera that looks far below the middle of the photo. Both are turned into
-the pipeline's camera, about its centre, until the middle of the object is seen at the same pixel. Measured here: the
+pose, everything scaled by one factor, before a camera that looks far below the middle of the photo. Both are turned
+into the pipeline's camera, about its centre, until the middle of the object is seen at the same pixel. Measured: the
 object's amodal silhouette, its shape after the field's alignment, its size, and the turn of the hand's wrist.
 """
 
