@@ -46,7 +46,7 @@ def backup(
     else:
         output.data(
             f"{folder}: {counted(sum(done.rows.values()), 'row')} and {counted(done.blobs - len(done.lost), 'blob')}, "
-            f"{done.copied} new ({output.size(done.bytes)})"
+            f"{done.copied} of them new ({output.size(done.bytes)})"
         )
     if done.lost:
         lost = counted(len(done.lost), "blob")
