@@ -34,13 +34,17 @@ def of_photo(photo: Photo, fov_deg: float = FOV_PRIOR_DEG) -> Camera:
 
 def project(points: Points, K: Points) -> Points:
     """(..., 3) metres in the camera frame -> (..., 2) pixels. Works on numpy arrays and torch tensors."""
-    x = points[..., 0] / points[..., 2] * K[0, 0] + K[0, 2]
-    y = points[..., 1] / points[..., 2] * K[1, 1] + K[1, 2]
-    if isinstance(points, np.ndarray):
-        return np.stack([x, y], -1)
-    import torch
+    pixels: Points = points[..., :2] / points[..., 2:] * K.diagonal()[:2] + K[:2, 2]
+    return pixels
 
-    return torch.stack([x, y], -1)
+
+def unprojected(slope: torch.Tensor, points: torch.Tensor, K: torch.Tensor) -> torch.Tensor:
+    """A gradient at pixels (N, 2), as that at the points (N, 3) metres that `project` put there."""
+    import torch  # here: exports project without it
+
+    lateral = slope * K.diagonal()[:2] / points[:, 2:]
+    inward = (lateral * points[:, :2]).sum(1, keepdim=True) / points[:, 2:]
+    return torch.cat([lateral, -inward], 1)
 
 
 def rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:

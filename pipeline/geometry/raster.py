@@ -11,6 +11,7 @@ on the outline moves mass in and out of the mask along the outward normal n, any
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -21,9 +22,9 @@ from torch import Tensor
 
 from pipeline.geometry import raster_cuda, raster_numba, raster_torch
 from pipeline.geometry.layers import Layers, depth_layers, depth_map
-from pipeline.geometry.topology import Outline, Topology, topology_of
+from pipeline.geometry.topology import Topology, topology_of
 
-__all__ = ["Layers", "Topology", "coverage", "depth_layers", "depth_map", "silhouette"]
+__all__ = ["Layers", "Topology", "coverage", "depth_layers", "depth_map", "drawn", "silhouette"]
 
 
 def silhouette(points: Tensor, faces: Tensor | Topology, height: int, width: int, supersample: int = 2) -> Tensor:
@@ -42,21 +43,33 @@ def silhouette(points: Tensor, faces: Tensor | Topology, height: int, width: int
 class _Silhouette(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, points: Tensor, topology: Topology, height: int, width: int, supersample: int) -> Tensor:
-        exact = points.detach().double().contiguous()
-        backend = _backend(exact)
-        outline = backend.outline(exact, topology)
-        ctx.save_for_backward(exact, *outline)
-        if exact.device.type == "cuda" and raster_cuda.available():
-            mask = raster_cuda.cover(exact, topology.faces, height, width, supersample)
-        else:
-            mask = backend.cover(exact, outline, height, width, supersample)
-        return mask.to(points.dtype)
+        mask, ctx.pull = drawn(points.detach(), topology, height, width, supersample)
+        return mask
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        points, ends, excess = ctx.saved_tensors
-        gradient = _backend(points).integrate(points, Outline(ends, excess), grads[0].detach())
-        return gradient.to(grads[0].dtype), None, None, None, None
+        return ctx.pull(grads[0].detach()), None, None, None, None
+
+
+def drawn(
+    points: Tensor, topology: Topology, height: int, width: int, supersample: int = 2
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """What `silhouette` is made of: the mask, and the function that takes a gradient at it (H, W) to the points (V, 2).
+
+    For a loop that needs no graph around it; `points` without a gradient.
+    """
+    exact = points.double().contiguous()
+    backend = _backend(exact)
+    outline = backend.outline(exact, topology)
+    if exact.device.type == "cuda" and raster_cuda.available():
+        mask = raster_cuda.cover(exact, topology.faces, height, width, supersample)
+    else:
+        mask = backend.cover(exact, outline, height, width, supersample)
+
+    def pull(grad: Tensor) -> Tensor:
+        return cast(Tensor, backend.integrate(exact, outline, grad).to(grad.dtype))
+
+    return mask.to(points.dtype), pull
 
 
 def _backend(points: Tensor) -> ModuleType:

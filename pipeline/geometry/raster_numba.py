@@ -128,7 +128,7 @@ def _cover(points, ends, excess, supersample, mask):  # type: ignore[no-untyped-
 @njit(cache=True)
 def _integrate(points, ends, excess, grad, out):  # type: ignore[no-untyped-def]
     height, width = grad.shape
-    starts, crossing = _by_row(points, ends, height)
+    starts, crossing = _by_row(points, ends, excess, height)
     for e in range(len(ends)):
         a, b = ends[e]
         x0, y0 = points[a]
@@ -143,7 +143,7 @@ def _integrate(points, ends, excess, grad, out):  # type: ignore[no-untyped-def]
             x, y = x0 + t * dx, y0 + t * dy
             if not (0 <= x < width and 0 <= y < height):
                 continue
-            if _faces_at(x + BESIDE * nx, y + BESIDE * ny, points, ends, excess, starts, crossing) != 0:
+            if _faces_at(x + BESIDE * nx, y + BESIDE * ny, starts, crossing) != 0:
                 continue
             push = _bilinear(grad, x, y) * (length / pieces)
             out[a, 0] += push * nx * (1 - t)
@@ -153,8 +153,9 @@ def _integrate(points, ends, excess, grad, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _by_row(points, ends, height):  # type: ignore[no-untyped-def]
-    """Edges sorted by the pixel rows they touch: those of row r are crossing[starts[r] : starts[r + 1]]."""
+def _by_row(points, ends, excess, height):  # type: ignore[no-untyped-def]
+    """Edges sorted by the pixel rows they touch, as columns upper x, upper y, lower x, lower y, excess walking up:
+    those of row r are crossing[:, starts[r] : starts[r + 1]]."""
     top, bottom = np.empty(len(ends), dtype=np.int64), np.empty(len(ends), dtype=np.int64)
     starts = np.zeros(height + 1, dtype=np.int64)
     for e in range(len(ends)):
@@ -165,29 +166,31 @@ def _by_row(points, ends, height):  # type: ignore[no-untyped-def]
         for row in range(top[e], bottom[e]):
             starts[row + 1] += 1
     starts = np.cumsum(starts)
-    crossing, free = np.empty(starts[-1], dtype=np.int64), starts.copy()
+    crossing, free = np.empty((5, starts[-1])), starts.copy()
     for e in range(len(ends)):
+        a, b = ends[e]
+        step = float(excess[e])
+        if points[a, 1] > points[b, 1]:
+            a, b = b, a
+            step = -step
         for row in range(top[e], bottom[e]):
-            crossing[free[row]] = e
+            slot = free[row]
+            crossing[0, slot], crossing[1, slot] = points[a]
+            crossing[2, slot], crossing[3, slot] = points[b]
+            crossing[4, slot] = -step
             free[row] += 1
     return starts, crossing
 
 
-@njit(cache=True)
-def _faces_at(x, y, points, ends, excess, starts, crossing):  # type: ignore[no-untyped-def]
+@njit(cache=True, fastmath={"reassoc"})  # the sum is of small whole numbers
+def _faces_at(x, y, starts, crossing):  # type: ignore[no-untyped-def]
     """How many faces cover a place: the winding number of the outline, from the edges to the left of it."""
     row = int(min(max(y, 0.0), len(starts) - 2.0))
-    count = 0
+    count = 0.0
     for slot in range(starts[row], starts[row + 1]):
-        e = crossing[slot]
-        x0, y0 = points[ends[e, 0]]
-        x1, y1 = points[ends[e, 1]]
-        if (y0 <= y) != (y1 <= y):
-            right = (x - x0) * (y1 - y0) > (y - y0) * (x1 - x0)  # of the edge, walked downward
-            if y0 <= y:
-                count -= excess[e] if right else 0
-            else:
-                count += 0 if right else excess[e]
+        x0, y0, x1, y1 = crossing[0, slot], crossing[1, slot], crossing[2, slot], crossing[3, slot]
+        right = (x - x0) * (y1 - y0) > (y - y0) * (x1 - x0)  # of the edge, walked downward
+        count += crossing[4, slot] if (y0 <= y) & (y < y1) & right else 0.0
     return count
 
 

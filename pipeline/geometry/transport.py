@@ -10,7 +10,7 @@ iterations.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from pipeline.types import F64
 
 BLUR = 0.03  # image sides; eps = BLUR^2. Below about one grid cell the potentials turn into noise
 COOLING = 0.6  # of the blur per iteration, in the first call
-WARM_ITERATIONS = 4  # per later call: the silhouette moves little between two steps of an optimiser
+WARM_ITERATIONS = 2  # per later call: the silhouette moves little between two steps of an optimiser
 NEGLIGIBLE = -40.0  # log of a term against the largest one of its sum
 TINY = 1e-270  # a sum of products above it has lost nothing to underflow, which starts near 1e-308
 FLOOR = 1e-12  # mass of an empty cell, so that its logarithm exists
@@ -57,10 +57,20 @@ class Sinkhorn:
 
         A mask without any mass has no place to move from: its cost is a constant.
         """
-        a = _normalised(self._pool(mask.to(self._b.dtype)))
-        self._iterate(_log(a.detach()))
+        return cast(Tensor, _Transport.apply(mask, self))
+
+    def with_gradient(self, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The cost of a mask without a graph, and its gradient at the mask (H, W)."""
+        pooled = self._pool(mask.to(self._b.dtype))
+        mass = pooled.sum()
+        share = 1 / mass.clamp_min(FLOOR)
+        a = pooled * share
+        self._iterate(_log(a))
         on_a, on_b = (a.new_tensor(p) for p in (self._f - self._self_a, self._g - self._self_b))
-        return ((a * on_a).sum() + (self._b * on_b).sum()).to(mask.dtype)
+        held = (a * on_a).sum()
+        on_pooled = (on_a - held * (mass > FLOOR)) * share
+        gradient = self._rows.T @ on_pooled @ self._columns
+        return (held + (self._b * on_b).sum()).to(mask.dtype), gradient.to(mask.dtype)
 
     def _pool(self, mask: Tensor) -> Tensor:
         return self._rows @ mask @ self._columns.T
@@ -84,6 +94,17 @@ class Sinkhorn:
         rows, columns = self._kernels[eps]
         over_columns = _log_sum_exp(h, *columns)
         return cast(F64, -eps * _log_sum_exp(np.ascontiguousarray(over_columns.T), *rows).T)
+
+
+class _Transport(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, mask: Tensor, sinkhorn: Sinkhorn) -> Tensor:
+        cost, ctx.gradient = sinkhorn.with_gradient(mask.detach())
+        return cost
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return grads[0] * ctx.gradient, None
 
 
 @njit(cache=True)

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from pipeline.hand_model.hand import ASSETS, HANDS, MANO, MANO_TO_OPENPOSE, OPEN_HAND, Hand, hand_path
+from pipeline.hand_model.skinning import Posable, Skin, Smplx
 from pipeline.types import F64, HandPose, Side
 
 __all__ = ["ASSETS", "HANDS", "MANO", "MANO_TO_OPENPOSE", "OPEN_HAND", "HandModel", "hand_path", "load_hand"]
@@ -42,6 +44,18 @@ class HandModel(torch.nn.Module, Hand):  # type: ignore[misc]
         verts = out.vertices
         joints = torch.cat([out.joints[:, :16], verts[:, self.tip_ids]], 1)[:, MANO_TO_OPENPOSE]
         return verts, joints
+
+    def posable(self, orient: torch.Tensor, betas: torch.Tensor) -> Posable:
+        """This hand, of one shape (10,), as a function of turn, articulation and place; turned from `orient` (3,)."""
+        if orient.device.type != "cpu":
+            return Smplx(self.on(orient.device), orient, betas)
+        mano = self._mano
+        shaped = mano.v_template + mano.shapedirs @ betas
+        arrays = (shaped, mano.J_regressor @ shaped, mano.parents, mano.lbs_weights)
+        shaped, rest, parents, weights = (a.numpy() if a.dtype == torch.long else a.double().numpy() for a in arrays)
+        blend = np.ascontiguousarray(mano.posedirs.numpy())
+        turned = Rotation.from_rotvec(orient.double().numpy()).as_matrix()
+        return Skin(shaped, rest, parents, weights, blend, self.tip_ids, np.array(MANO_TO_OPENPOSE), turned)
 
     def posed(self, pose: HandPose) -> tuple[F64, F64]:
         """Vertices (778, 3) and OpenPose joints (21, 3) of a pose, metres, camera frame, as numpy arrays."""

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as nn
-from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.camera import project
-from pipeline.geometry.raster import Topology, silhouette
+from pipeline.geometry.camera import project, unprojected
+from pipeline.geometry.raster import Topology, drawn
+from pipeline.geometry.rotations import left_jacobian, rotation
 from pipeline.geometry.transport import Sinkhorn
-from pipeline.optimise.losses import soft_iou
+from pipeline.optimise.adam import Adam
+from pipeline.optimise.losses import mask_miss
 from pipeline.optimise.view import View
 from pipeline.types import F64, ObjectMesh, ObjectPose
 
@@ -104,7 +105,7 @@ class _Search:
         for _ in range(4):
             offset = (at - self.K[:2, 2]) / focal * depth
             transl = torch.cat([offset, offset.new_tensor([depth])])
-            mask = silhouette(project(turned + transl, self.K), self.topology, *self.target.shape)
+            mask, _ = drawn(project(turned + transl, self.K), self.topology, *self.target.shape)
             own_area, own_centre = _moments(mask)
             at = at + centre - own_centre
             grown = (own_area / area).clamp_min(1e-6).sqrt()
@@ -114,21 +115,22 @@ class _Search:
     def run(self, start: Attempt, steps: int) -> Attempt:
         """Adam from one start; keeps the best step, stops at the target loss or on a plateau."""
         turned = self.vertices @ torch.as_tensor(start.rotation, **self.on).T
-        step_by = _Adam(self.lr, steps)
+        adam: Adam[F64] = Adam(self.lr, steps, last=0.1)
         at: F64 = np.zeros(6)  # turn about the object's origin in camera axes; x / depth, y / depth, log depth
         best = Attempt(start.rotation, start.transl, float("inf"), start.steps)
         lowest, far, since = float("inf"), True, 0  # of the loss that leads: with or without the transport term
         for step in range(steps + 1):
-            turn = Rotation.from_rotvec(at[:3]).as_matrix()
+            turn = rotation(at[:3])
             transl = (start.transl + np.append(at[3:5] * start.transl[2], 0.0)) * np.exp(at[5])
             spokes = turned @ torch.as_tensor(turn, **self.on).T
             points = spokes + torch.as_tensor(transl, **self.on)
-            pixels = project(points, self.K).requires_grad_()
-            mask = silhouette(pixels, self.topology, *self.target.shape)
-            overlap = 1 - soft_iou(mask, self.target)
-            miss = overlap.item()
-            loss = overlap + self.transport(mask) if miss > TRANSPORT_ABOVE else overlap
-            led = loss.item() + TURN_COST * float(at[:3] @ at[:3])
+            mask, pull = drawn(project(points, self.K), self.topology, *self.target.shape)
+            overlap, slope = mask_miss(mask, self.target)
+            miss = led = overlap.item()
+            if miss > TRANSPORT_ABOVE:
+                cost, toward = self.transport.with_gradient(mask)
+                led, slope = led + cost.item(), slope + toward
+            led += TURN_COST * float(at[:3] @ at[:3])
             if far != (miss > TRANSPORT_ABOVE):
                 far, lowest = not far, float("inf")
             since += 1
@@ -138,49 +140,20 @@ class _Search:
                 best = Attempt(turn @ start.rotation, transl, miss, start.steps + step)
             if best.loss < self.stop or since > 15 or step == steps:
                 break
-            loss.backward()
-            push, torque = _force(pixels.grad, spokes, points, self.K)
-            slope = np.concatenate([_left_jacobian(at[:3]).T @ torque + 2 * TURN_COST * at[:3], push])
-            slope[3:5] *= start.transl[2] * np.exp(at[5])
-            slope[5] = push @ transl
-            at = at - step_by(slope)
+            push, torque = _force(pull(slope), spokes, points, self.K)
+            downhill = np.concatenate([left_jacobian(at[:3]).T @ torque + 2 * TURN_COST * at[:3], push])
+            downhill[3:5] *= start.transl[2] * np.exp(at[5])
+            downhill[5] = push @ transl
+            at = at - adam(downhill)
         return best
-
-
-class _Adam:
-    """Steps as `torch.optim.Adam` takes them, under cosine decay to a tenth; tensors cost too much for six numbers."""
-
-    def __init__(self, rate: float, steps: int) -> None:
-        self.rate, self.steps, self.taken = rate, max(1, steps), 0
-        self.mean: F64 = np.zeros(6)
-        self.square: F64 = np.zeros(6)
-
-    def __call__(self, slope: F64) -> F64:
-        rate = self.rate * (0.55 + 0.45 * np.cos(np.pi * self.taken / self.steps))
-        self.taken += 1
-        self.mean = 0.9 * self.mean + 0.1 * slope
-        self.square = 0.999 * self.square + 0.001 * slope**2
-        mean, square = self.mean / (1 - 0.9**self.taken), self.square / (1 - 0.999**self.taken)
-        return np.asarray(rate * mean / (np.sqrt(square) + 1e-8))
 
 
 def _force(grad: torch.Tensor, spokes: torch.Tensor, points: torch.Tensor, K: torch.Tensor) -> tuple[F64, F64]:
     """A gradient at the pixels (V, 2), as that of a rigid body's translation and of a small turn about its origin, from
     which `spokes` (V, 3) lead to the points (V, 3)."""
-    lateral = grad * K.diagonal()[:2] / points[:, 2:]
-    inward = (lateral * points[:, :2]).sum(1, keepdim=True) / points[:, 2:]
-    force = torch.cat([lateral, -inward], 1)
+    force = unprojected(grad, points, K)
     (_, xy, xz), (yx, _, yz), (zx, zy, _) = (spokes.T @ force).tolist()
     return force.sum(0).cpu().double().numpy(), np.array([yz - zy, zx - xz, xy - yx])
-
-
-def _left_jacobian(turn: F64) -> F64:
-    """How a change of a rotation vector w turns what w has turned: d exp(w) = [J dw]x exp(w)."""
-    x, y, z = turn
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    angle = max(float(np.linalg.norm(turn)), 1e-4)
-    bend, twist = (1 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3
-    return np.asarray(np.eye(3) + bend * cross + twist * cross @ cross)
 
 
 def _moments(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,6 +28,7 @@ from pipeline.types import Edits, HandEstimate, HandPose, Mask, ObjectMesh, Obje
 
 SCAN_RANGE = 0.35  # of log scale, both ways from the scale that puts the object at the hand's depth
 SCAN_STEPS = 36
+HOPELESS = 14.0  # a scale whose neighbours are both e^-14 as probable as the best, or less, is not looked at
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,13 @@ def contact_alignment(
         pair.grasp.zero_()  # the most probable articulation
         verts = pair.forward()[0]
     pair.scale0 = scale_by_depth(object_pose, verts, model)
-    groups = [{"params": [pair.turn, pair.shift], "lr": settings["lr_alignment"]}]
-    if settings["lr_alignment_articulation"]:
-        groups.append({"params": [pair.grasp], "lr": settings["lr_alignment_articulation"]})
+    rates = (settings["lr_alignment"], settings["lr_alignment"], settings["lr_alignment_articulation"], 0.0)
     figures: dict[str, float] = {"initial": _overlap(terms, pair)}
     registrations = [*settings["registration_at"], settings["alignment_steps"]]
     done = 0
     for until in registrations:
         stop = settings["alignment_stop"] if until == registrations[-1] else 0.0
-        descend(pair, terms.in_picture, groups, until - done, settings["patience"], stop)
+        descend(pair, terms.in_picture, rates, until - done, settings["patience"], stop)
         done = until
         if settings["registration"] == "icp":
             front, back = contact_regions(terms, pair)
@@ -96,8 +95,16 @@ def scan(terms: Terms, pair: PairVariables, settings: dict[str, Any]) -> tuple[f
     verts, joints = (x.detach() for x in pair.forward())
     terms.look(terms.at_scale(verts, joints, pair.scale()))
     steps = np.linspace(-SCAN_RANGE, SCAN_RANGE, SCAN_STEPS)
-    energy = np.array([_between(terms, verts, joints, scale) for scale in pair.scale().item() * np.exp(steps)])
-    surprise = energy / settings["scan_temperature"] + (steps / settings["scan_spread"]) ** 2 / 2
+    surprise = np.full(SCAN_STEPS, np.inf)
+
+    def look(at: range | list[int]) -> None:
+        for i in at:
+            energy = _between(terms, verts, joints, pair.scale().item() * np.exp(steps[i]))
+            surprise[i] = energy / settings["scan_temperature"] + (steps[i] / settings["scan_spread"]) ** 2 / 2
+
+    look(range(0, SCAN_STEPS, 2))
+    hopeful = surprise < surprise.min() + HOPELESS
+    look([i for i in range(1, SCAN_STEPS, 2) if hopeful[i - 1 : i + 2].any()])
     chance = np.exp(surprise.min() - surprise)
     chance /= chance.sum()
     mean = float(chance @ steps)
@@ -114,7 +121,7 @@ def _between(terms: Terms, verts: torch.Tensor, joints: torch.Tensor, scale: flo
 
 
 def _overlap(terms: Terms, pair: PairVariables) -> float:
-    return float(terms.mask(terms.posed(pair)).detach())
+    return float(terms.mask(pair.with_pull()[0])[0])
 
 
 def contact_regions(terms: Terms, pair: PairVariables) -> tuple[Mask, Mask]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 import torch
 
+from pipeline.geometry.camera import project, unprojected
 from pipeline.geometry.raster import depth_map
 from pipeline.optimise.view import View
 from pipeline.types import F64, I64
@@ -13,16 +17,29 @@ SKIN = 0.004  # metres: skin this little behind the nearest surface still counts
 MOST_WRONG = 0.03  # metres: the cost of a vertex on the wrong side of the object levels off here
 
 
-def soft_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """`A.B / (|A| + |B| - A.B)` of two masks in [0, 1] (paper 3.4); 0 when both are empty."""
-    both = (a * b).sum()
-    return both / (a.sum() + b.sum() - both).clamp_min(1e-6)
+def mask_miss(mask: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`1 - A.B / (|A| + |B| - A.B)` of two masks in [0, 1] (paper 3.4), 1 when both are empty, and its gradient at the
+    first one; without a graph."""
+    both = mask.flatten() @ target.flatten()
+    either = (mask.sum() + target.sum() - both).clamp_min(1e-6)
+    share = both / either
+    return 1 - share, (target * (-(1 + share) / either)).add_(share / either)
 
 
-def visible_hand(silhouette: torch.Tensor, cover: torch.Tensor) -> torch.Tensor:
-    """What can be seen of a rendered hand: wherever the photo shows the object, the object is in front, and where
-    it shows the forearm the model's wrist stump says nothing."""
-    return silhouette * (1 - cover)
+def sloped(at: torch.Tensor, value: torch.Tensor, slope: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """A value computed without a graph as a function of the tensor `at`, where its gradient is `slope()`."""
+    return cast(torch.Tensor, _Sloped.apply(at, value, slope))
+
+
+class _Sloped(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, at: torch.Tensor, value: torch.Tensor, slope: Callable[[], torch.Tensor]) -> torch.Tensor:
+        ctx.slope = slope
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return grads[0] * ctx.slope(), None, None
 
 
 def penetration(distance: torch.Tensor, reduction: str) -> torch.Tensor:
@@ -69,7 +86,7 @@ class Order:
 
 def inside(pixels: torch.Tensor, shape: tuple[int, int]) -> tuple[I64, I64]:
     """Column and row of each (N, 2) point, held inside the picture."""
-    at = np.floor(pixels.detach().cpu().double().numpy()).astype(np.int64)
+    at = np.floor(pixels.cpu().double().numpy()).astype(np.int64)
     return at[:, 0].clip(0, shape[1] - 1), at[:, 1].clip(0, shape[0] - 1)
 
 
@@ -83,7 +100,12 @@ def clearance(distance: torch.Tensor, gap: float = 0.008) -> torch.Tensor:
     return (gap - distance).clamp_min(0).topk(min(5, len(distance))).values.mean()
 
 
-def reprojection(joints_px: torch.Tensor, keypoints: torch.Tensor, hand_px: float, tolerance: float) -> torch.Tensor:
-    """Robust mean distance of projected joints to 2D keypoints, in hand sizes; quadratic below `tolerance`."""
-    error = (joints_px - keypoints).norm(dim=-1) / hand_px
-    return (torch.sqrt(error**2 + tolerance**2) - tolerance).mean()
+def reprojection(
+    joints: torch.Tensor, K: torch.Tensor, keypoints: torch.Tensor, hand_px: float, tolerance: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Robust mean distance of projected joints (N, 3) to 2D keypoints, in hand sizes, quadratic below `tolerance`; and
+    its gradient at the joints; without a graph."""
+    error = (project(joints, K) - keypoints) / hand_px
+    softened = (error.square().sum(1) + tolerance**2).sqrt()
+    slope = error / (softened[:, None] * (hand_px * len(error)))
+    return softened.mean() - tolerance, unprojected(slope, joints, K)

@@ -41,17 +41,8 @@ def refinement(
     terms = Terms(model, item, aligned.object_pose, estimate, view, hints, edits, settings)
     pair = PairVariables(model, aligned.hand, articulation, aligned.object_pose.scale)
     with torch.no_grad():
-        initial = float(total(terms(pair)))
-    figures = descend(pair, terms, _groups(pair, settings), settings["refinement_steps"], settings["patience"])
+        initial = float(total(terms(pair).parts))
+    rates = tuple(settings[f"lr_{name}"] for name in ("global", "global", "articulation", "scale"))
+    figures = descend(pair, terms, rates, settings["refinement_steps"], settings["patience"])
     pose = scaled(aligned.object_pose, pair.scale().item())
     return Refined(pair.pose(), pose, figures | {"initial": initial})
-
-
-def _groups(pair: PairVariables, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    groups = [
-        {"params": [pair.turn, pair.shift], "lr": settings["lr_global"]},
-        {"params": [pair.grasp], "lr": settings["lr_articulation"]},
-    ]
-    if settings["lr_scale"]:
-        groups.append({"params": [pair.log_scale], "lr": settings["lr_scale"]})
-    return groups

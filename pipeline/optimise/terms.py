@@ -17,16 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from pipeline.geometry.camera import project
-from pipeline.geometry.raster import Topology, depth_map, silhouette
+from pipeline.geometry.camera import project, unprojected
+from pipeline.geometry.raster import Topology, depth_map, drawn
 from pipeline.geometry.sdf import SignedDistance
 from pipeline.hand_model import HandModel
 from pipeline.optimise import losses
+from pipeline.optimise.adam import Adam
 from pipeline.optimise.near_distance import NearDistance
 from pipeline.optimise.variables import PairVariables
 from pipeline.optimise.view import View
@@ -50,8 +51,19 @@ class Posed:
 
     verts: torch.Tensor  # (778, 3)
     joints: torch.Tensor  # (21, 3)
-    pixels: torch.Tensor  # (778, 2)
+    pixels: torch.Tensor  # (778, 2), without a graph
     scale: torch.Tensor  # (1,)
+
+
+class Energy(NamedTuple):
+    """Weighted terms by name, those of weight 0 absent or 0, and the gradient of their sum at `PairVariables.all`."""
+
+    parts: dict[str, torch.Tensor]
+    slope: Callable[[], tuple[torch.Tensor, ...]]
+
+
+Sloped = tuple[torch.Tensor, Callable[[], torch.Tensor]]
+"""A value without a graph, and its gradient at the points it was computed from."""
 
 
 class Terms:
@@ -72,7 +84,8 @@ class Terms:
         on = self._on
         at_one = object_pose.place(item.mesh.vertices) / object_pose.scale
         self.topology = Topology(on(model.faces))
-        self.target = view.hand * (1 - view.cover)
+        self.open = 1 - view.cover
+        self.target = view.hand * self.open
         self.keypoints = view.pixels(estimate.keypoints)
         self.hand_px = float((self.keypoints.max(0).values - self.keypoints.min(0).values).max())
         self.tolerance = max(KEYPOINT_TOLERANCE, estimate.residual_px * view.zoom / self.hand_px)
@@ -99,7 +112,7 @@ class Terms:
 
     def at_scale(self, verts: torch.Tensor, joints: torch.Tensor, scale: torch.Tensor) -> Posed:
         """A hand beside the object at a scale (1,)."""
-        return Posed(verts, joints, project(verts, self.view.K), scale)
+        return Posed(verts, joints, project(verts.detach(), self.view.K), scale)
 
     def distance(self, now: Posed) -> torch.Tensor:
         """(778,) signed metres to the object; see `NearDistance` for those of skin far from it."""
@@ -117,24 +130,25 @@ class Terms:
         for ids in self.hinted:
             self.sdf.wanted = self.sdf.wanted | ids
 
-    def __call__(self, pair: PairVariables) -> dict[str, torch.Tensor]:
-        """Weighted terms by name; those of weight 0 are absent."""
+    def __call__(self, pair: PairVariables) -> Energy:
+        """All terms."""
         now = self.posed(pair)
         if self.calls % REFRESH == 0:
             self.look(now)
         self.calls += 1
         distance = self.distance(now)
-        return self._weighted(
+        parts = self._weighted(
             {
-                "mask": lambda: self.mask(now),
-                "keypoints": lambda: self.reprojection(now),
+                "mask": lambda: losses.sloped(now.verts, *self.mask(now.verts.detach())),
+                "keypoints": lambda: losses.sloped(now.joints, *self.reprojection(now.joints.detach())),
                 "contact": lambda: losses.contact(distance[self._in_reach(distance)]),
                 "regularisation": lambda: (pair.hand_pose() - self.theta0).abs().sum(),
-                "grasp": lambda: pair.grasp.square().sum() / 2,
-                "orient": lambda: pair.turn.square().sum() / 2,
+                "grasp": lambda: pair.grasp @ pair.grasp / 2,
+                "orient": lambda: pair.turn @ pair.turn / 2,
                 "depth": lambda: (pair.log_scale - pair.shift[2]).square().sum() / 2,
             }
         ) | self.between(now, distance)
+        return Energy(parts, lambda: torch.autograd.grad(total(parts), pair.all, materialize_grads=True))
 
     def between(self, now: Posed, distance: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms that tie hand and object together, weighted."""
@@ -152,31 +166,37 @@ class Terms:
             weighted["marks"] = self.settings["weight_marks"] * torch.stack(marks).sum()
         return weighted
 
-    def in_picture(self, pair: PairVariables) -> dict[str, torch.Tensor]:
-        """The terms that compare the hand alone with the photo, weighted."""
-        now = self.posed(pair)
-        return self._weighted(
-            {
-                "mask": lambda: self.mask(now),
-                "keypoints": lambda: self.reprojection(now),
-                "grasp": lambda: pair.grasp.square().sum() / 2,
-            }
-        )
+    def in_picture(self, pair: PairVariables) -> Energy:
+        """The terms that compare the hand alone with the photo; without a graph, which would cost more than they do."""
+        verts, joints, pull = pair.with_pull()
+        of_mask, of_keypoints, of_grasp = (self.settings[f"weight_{n}"] for n in ("mask", "keypoints", "grasp"))
+        mask, on_verts = self.mask(verts) if of_mask else _nothing(verts)
+        keypoints, on_joints = self.reprojection(joints) if of_keypoints else _nothing(joints)
+        grasp = pair.grasp.detach()
+        parts = {"mask": of_mask * mask, "keypoints": of_keypoints * keypoints, "grasp": of_grasp * (grasp @ grasp) / 2}
+
+        def slope() -> tuple[torch.Tensor, ...]:
+            on_turn, on_shift, on_grasp = pull(of_mask * on_verts(), of_keypoints * on_joints())
+            return on_turn, on_shift, on_grasp + of_grasp * grasp, torch.zeros_like(pair.log_scale)
+
+        return Energy(parts, slope)
 
     def _weighted(self, terms: dict[str, Callable[[], torch.Tensor]]) -> dict[str, torch.Tensor]:
         weights = {name: self.settings[f"weight_{name}"] for name in terms}
         return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
 
-    def reprojection(self, now: Posed) -> torch.Tensor:
-        """Of the joints to the estimate's keypoints; a vague estimate weighs less."""
-        joints = project(now.joints, self.view.K)
-        error = losses.reprojection(joints, self.keypoints, self.hand_px, self.tolerance)
-        return error * (KEYPOINT_TOLERANCE / self.tolerance)
+    def reprojection(self, joints: torch.Tensor) -> Sloped:
+        """Of joints (21, 3) to the estimate's keypoints; a vague estimate weighs less."""
+        error, slope = losses.reprojection(joints, self.view.K, self.keypoints, self.hand_px, self.tolerance)
+        trust = KEYPOINT_TOLERANCE / self.tolerance
+        return error * trust, lambda: slope * trust
 
-    def mask(self, now: Posed) -> torch.Tensor:
-        """1 - IoU of the hand's visible part."""
-        rendered = silhouette(now.pixels, self.topology, *self.view.shape)
-        return 1 - losses.soft_iou(losses.visible_hand(rendered, self.view.cover), self.target)
+    def mask(self, verts: torch.Tensor) -> Sloped:
+        """1 - IoU of the visible part of a hand (778, 3): wherever the photo shows the object, the object is in front,
+        and where it shows the forearm the model's wrist stump says nothing."""
+        rendered, pull = drawn(project(verts, self.view.K), self.topology, *self.view.shape)
+        miss, slope = losses.mask_miss(rendered * self.open, self.target)
+        return miss, lambda: unprojected(pull(slope * self.open), verts, self.view.K)
 
     def _in_reach(self, distance: torch.Tensor) -> torch.Tensor:
         """Contact-zone vertices that start within reach of the object: an idle finger is not pulled in."""
@@ -185,45 +205,45 @@ class Terms:
         return self.reach
 
 
+def _nothing(points: torch.Tensor) -> Sloped:
+    return points.new_zeros(()), lambda: torch.zeros_like(points)
+
+
 def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
 def descend(
     pair: PairVariables,
-    terms: Callable[[PairVariables], dict[str, torch.Tensor]],
-    groups: list[dict[str, Any]],
+    energy: Callable[[PairVariables], Energy],
+    rates: tuple[float, ...],
     steps: int,
     patience: int,
     stop: float = 0.0,
 ) -> dict[str, float]:
-    """Adam with cosine decay until nothing gets better or the sum is below `stop`.
+    """Adam with cosine decay until nothing gets better or the sum is below `stop`; `rates` of `PairVariables.all`.
 
     The variables end at the best step; its terms are returned.
     """
-    adam = torch.optim.Adam(
-        [dict(group) for group in groups], fused=True
-    )  # it writes the decaying rate into its groups
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps), eta_min=0)
-    variables = [t for group in groups for t in group["params"]]
-    best, figures, kept, since = float("inf"), {}, [], 0
+    sizes = [len(variable) for variable in pair.all]
+    each = torch.cat([variable.new_full((n,), rate) for variable, n, rate in zip(pair.all, sizes, rates, strict=True)])
+    adam: Adam[torch.Tensor] = Adam(each, steps, last=0.0)
+    best, at_best, figures, since = float("inf"), 0, {}, 0
+    kept = [variable.detach().clone() for variable in pair.all]
     for step in range(steps + 1):
-        parts = terms(pair)
-        loss = total(parts)
-        since += 1
-        if loss.item() < best - 1e-4 * abs(best if np.isfinite(best) else 0):
-            since = 0
-        if loss.item() < best:
-            best = loss.item()
-            figures = {name: value.item() for name, value in parts.items()} | {"best_step": float(step)}
-            kept = [t.detach().clone() for t in variables]
+        now = energy(pair)
+        loss = total(now.parts).item()
+        since = 0 if loss < best - 1e-4 * abs(best if np.isfinite(best) else 0) else since + 1
+        if loss < best:
+            best, at_best, figures = loss, step, now.parts
+            kept = [variable.detach().clone() for variable in pair.all]
         if step == steps or since > patience or best < stop:
             break
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        decay.step()
+        moves = adam(torch.cat(now.slope())).split(sizes)
+        with torch.no_grad():
+            for variable, move in zip(pair.all, moves, strict=True):
+                variable.sub_(move)
     with torch.no_grad():
-        for variable, value in zip(variables, kept, strict=True):
+        for variable, value in zip(pair.all, kept, strict=True):
             variable.copy_(value)
-    return figures | {"total": best}
+    return {name: value.item() for name, value in figures.items()} | {"best_step": float(at_best), "total": best}

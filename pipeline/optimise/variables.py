@@ -15,6 +15,7 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 
 from pipeline.hand_model import HandModel
+from pipeline.hand_model.skinning import Pull
 from pipeline.types import F64, HandPose, ObjectPose
 
 LEAST_STD = 0.02  # radians: components the grasp prior calls fixed may still move this much
@@ -52,24 +53,22 @@ class PairVariables:
     def __init__(self, model: HandModel, start: HandPose, articulation: Articulation, scale: float = 1.0) -> None:
         self.articulation, self.scale0 = articulation, scale
         centre = articulation.centre
-        self.model = model.on(centre.device)
+        self.side = model.side
         self.orient0 = centre.new_tensor(start.global_orient)
         self.transl0 = centre.new_tensor(start.transl)
-        self.betas = centre.new_tensor(start.betas)[None]
+        self.lateral = self.transl0[2] * centre.new_tensor([1.0, 1.0, 0.0])
+        self.betas = centre.new_tensor(start.betas)
+        self.posable = model.posable(self.orient0, self.betas)
         theta = centre.new_tensor(start.hand_pose)
         grasp = torch.linalg.solve(articulation.step, theta - articulation.centre)
         self.grasp = grasp.requires_grad_()
         self.turn = centre.new_zeros(3).requires_grad_()
         self.shift = centre.new_zeros(3).requires_grad_()
         self.log_scale = centre.new_zeros(1).requires_grad_()
-
-    def rotation(self) -> torch.Tensor:
-        """(3, 3) from the start's orientation to the present one."""
-        return axis_angle_to_matrix(self.turn, fast=True)
+        self.all = (self.turn, self.shift, self.grasp, self.log_scale)
 
     def transl(self) -> torch.Tensor:
-        lateral = torch.cat([self.shift[:2] * self.transl0[2], self.shift.new_zeros(1)])
-        return (self.transl0 + lateral) * torch.exp(self.shift[2])
+        return (self.transl0 + self.shift * self.lateral) * torch.exp(self.shift[2])
 
     def hand_pose(self) -> torch.Tensor:
         return self.articulation.centre + self.articulation.step @ self.grasp
@@ -87,17 +86,26 @@ class PairVariables:
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Vertices (778, 3) and joints (21, 3), metres, camera frame."""
-        at_origin = torch.zeros_like(self.transl0)[None]
-        verts, joints = self.model(self.orient0[None], self.hand_pose()[None], self.betas, at_origin)
-        wrist, rotation = joints[0, 0], self.rotation().T  # the orientation turns about the wrist
-        offset = wrist + self.transl()
-        return (verts[0] - wrist) @ rotation + offset, (joints[0] - wrist) @ rotation + offset
+        return self.posable(self.turn, self.hand_pose(), self.transl())
+
+    def with_pull(self) -> tuple[torch.Tensor, torch.Tensor, Pull]:
+        """`forward` without a graph, and what takes gradients at vertices and joints to turn, shift and grasp."""
+        transl, growth = self.transl().detach(), torch.exp(self.shift.detach()[2])
+        verts, joints, pull = self.posable.with_pull(self.turn.detach(), self.hand_pose().detach(), transl)
+
+        def pull_on(on_verts: torch.Tensor, on_joints: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            on_turn, on_articulation, on_transl = pull(on_verts, on_joints)
+            on_shift = on_transl * self.lateral * growth
+            on_shift[2] = on_transl @ transl
+            return on_turn, on_shift, on_articulation @ self.articulation.step
+
+        return verts, joints, pull_on
 
     def pose(self) -> HandPose:
-        orient = matrix_to_axis_angle(self.rotation() @ axis_angle_to_matrix(self.orient0))
-        numbers = (orient, self.hand_pose(), self.betas[0], self.transl())
+        orient = matrix_to_axis_angle(axis_angle_to_matrix(self.turn, fast=True) @ axis_angle_to_matrix(self.orient0))
+        numbers = (orient, self.hand_pose(), self.betas, self.transl())
         orient, hand_pose, betas, transl = (x.detach().cpu().double().numpy().copy() for x in numbers)
-        return HandPose(self.model.side, orient, hand_pose, betas, transl)
+        return HandPose(self.side, orient, hand_pose, betas, transl)
 
 
 def scaled(pose: ObjectPose, scale: float) -> ObjectPose:

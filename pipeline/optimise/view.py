@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ class View:
         """Where the optimisation of this pair computes."""
         return self.hand.device
 
-    @property
+    @cached_property
     def K(self) -> torch.Tensor:
         return torch.as_tensor(self.camera.K, dtype=torch.float32, device=self.device)
 

@@ -12,13 +12,19 @@ from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import EmptyMask
+from pipeline.geometry import raster, raster_torch
 from pipeline.geometry.camera import project
+from pipeline.geometry.raster import silhouette
+from pipeline.geometry.rotations import left_jacobian
 from pipeline.geometry.sdf import SignedDistance
+from pipeline.hand_model import HandModel
+from pipeline.hand_model.skinning import Smplx
 from pipeline.optimise import variables
-from pipeline.optimise.camera_setup import _force, _left_jacobian, camera_setup
+from pipeline.optimise.adam import Adam
+from pipeline.optimise.camera_setup import _force, camera_setup
 from pipeline.optimise.contact_alignment import Aligned, contact_alignment
 from pipeline.optimise.refinement import Refined, refinement
-from pipeline.optimise.terms import ContactHints
+from pipeline.optimise.terms import ContactHints, Terms, total
 from pipeline.optimise.variables import Articulation, PairVariables
 from pipeline.optimise.view import View, make_view
 from pipeline.recipe import Recipe
@@ -124,7 +130,7 @@ def test_the_camera_setups_gradient_is_that_of_autograd(turned: float) -> None:
     (project(spokes + transl, K) * grad).sum().backward()
     push, torque = _force(grad, spokes.detach(), (spokes + transl).detach(), K)
     np.testing.assert_allclose(push, transl.grad, rtol=1e-9)
-    np.testing.assert_allclose(_left_jacobian(turn.detach().numpy()).T @ torque, turn.grad, rtol=1e-6)
+    np.testing.assert_allclose(left_jacobian(turn.detach().numpy()).T @ torque, turn.grad, rtol=1e-6)
 
 
 @pytest.mark.parametrize("unit", [0.5, 1.0, 1.6])
@@ -265,3 +271,63 @@ def test_every_tensor_is_made_on_the_device_of_the_view(scene: Scene, monkeypatc
     finally:
         torch.set_default_device(None)
     assert np.isfinite(held(scene, refined)).all()
+
+
+def test_the_energy_in_the_picture_has_the_gradient_of_its_graph(scene: Scene) -> None:
+    """It is computed without one; the rendered mask's own gradient is that of `silhouette`."""
+    estimate, view = estimate_of(scene, disturbed(scene)), view_of(scene)
+    pose = ObjectPose(np.eye(3), scene.center / scene.radius, 1.0)
+    terms = Terms(scene.model, scene.ball, pose, estimate, view, ContactHints(), Edits(), SETTINGS)
+    pair = PairVariables(
+        scene.model, estimate.pose, Articulation.around(estimate.pose.hand_pose, scene.model, 5.0, 1.0)
+    )
+    verts, joints = pair.forward()
+    shown = silhouette(project(verts, view.K), terms.topology, *view.shape) * (1 - view.cover)
+    both = (shown * terms.target).sum()
+    miss = 1 - both / (shown.sum() + terms.target.sum() - both)
+    apart = (project(joints, view.K) - terms.keypoints).norm(dim=1) / terms.hand_px
+    far = ((apart**2 + terms.tolerance**2).sqrt() - terms.tolerance).mean() * 0.02 / terms.tolerance
+    weights = [SETTINGS[f"weight_{name}"] for name in ("mask", "keypoints", "grasp")]
+    whole = weights[0] * miss + weights[1] * far + weights[2] * pair.grasp.square().sum() / 2
+    energy = terms.in_picture(pair)
+    assert float(total(energy.parts)) == pytest.approx(whole.item(), rel=1e-5)
+    expected = torch.autograd.grad(whole, pair.all, materialize_grads=True)
+    for ours, theirs in zip(energy.slope(), expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_the_way_of_other_devices_ends_where_the_compiled_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """smplx and the rasteriser in torch, as on CUDA, here on the CPU: through all three stages."""
+    scene, settings = grasp("right"), SETTINGS | {"camera_steps": 5, "alignment_steps": 10, "refinement_steps": 8}
+
+    def optimised() -> Refined:
+        estimate, view, hints = estimate_of(scene, disturbed(scene)), view_of(scene), ContactHints()
+        fit = camera_setup(scene.ball, view, settings)
+        aligned = contact_alignment(scene.ball, fit.pose, estimate, scene.model, view, hints, Edits(), settings)
+        return refinement(scene.ball, aligned, estimate, scene.model, view, hints, Edits(), settings)
+
+    compiled = optimised()
+    monkeypatch.setattr(raster, "_backend", lambda _: raster_torch)
+    monkeypatch.setattr(HandModel, "posable", lambda model, orient, betas: Smplx(model, orient, betas))
+    other = optimised()
+    assert abs(np.log(other.object_pose.scale / compiled.object_pose.scale)) < 0.002
+    apart = scene.model.posed(other.hand)[0] - scene.model.posed(compiled.hand)[0]
+    assert np.linalg.norm(apart, axis=1).max() < 0.001  # metres
+
+
+@pytest.mark.parametrize("last", [0.0, 0.1])
+def test_adam_takes_the_steps_of_torchs(last: float) -> None:
+    rates, slopes = torch.tensor([0.1, 0.01, 0.0]), torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    variables = [torch.zeros(1, requires_grad=True) for _ in rates]
+    groups = [{"params": [v], "lr": float(rate)} for v, rate in zip(variables, rates, strict=True)]
+    expected, ours, at = torch.optim.Adam(groups), Adam(rates, len(slopes), last), torch.zeros(3)
+    decay = torch.optim.lr_scheduler.LambdaLR(
+        expected, lambda step: last + (1 - last) * (1 + np.cos(np.pi * step / len(slopes))) / 2
+    )
+    for slope in slopes:
+        at = at - ours(slope)
+        for variable, value in zip(variables, slope, strict=True):
+            variable.grad = value[None].clone()
+        expected.step()
+        decay.step()
+        np.testing.assert_allclose(at.numpy(), [v.item() for v in variables], atol=1e-6)
