@@ -265,9 +265,11 @@ def _begin_worker(log: Path) -> None:
         os.dup2(target, 1)
         os.dup2(target, 2)
         os.close(target)
+    import cv2
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def end_with_parent() -> None:

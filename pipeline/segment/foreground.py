@@ -83,6 +83,7 @@ def _session(weights: str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the core to others
     return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
