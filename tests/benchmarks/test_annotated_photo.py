@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmark_scripts import load
 
 from pipeline.geometry.camera import from_focal, project
 
-ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 1280, 720
 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("annotated_photo", ROOT / "benchmarks" / "annotated_photo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("annotated_photo")
 
 
 def test_the_object_is_seen_where_the_annotation_saw_it(bench: ModuleType) -> None:
