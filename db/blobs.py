@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
@@ -23,6 +25,7 @@ from db.errors import BlobCorrupt, BlobMissing, StorageError
 from db.stores import PROBLEMS, open_store, translate
 
 REFRESH_AFTER = timedelta(hours=1)  # a blob put again this long after it was put counts as new
+MARK_HOLDS = timedelta(minutes=1)  # a deletion takes two requests; one that takes longer was killed
 _KEY = re.compile("[0-9a-f]{2}/([0-9a-f]{64})")
 _REPAIR = "'hoi-annotate restore BACKUP --repair' puts it back"
 
@@ -51,11 +54,11 @@ class BlobStore:
         """
         digest = hashlib.sha256(data).hexdigest()
         try:
-            try:
-                obstore.put(self._store, _key(digest), data, mode="create")
-            except AlreadyExistsError:
-                if datetime.now(UTC) - self._head(digest).modified > REFRESH_AFTER:
-                    obstore.put(self._store, _key(digest), data, use_multipart=False)
+            while not _create(self._store, _key(digest), data):
+                with contextlib.suppress(FileNotFoundError):  # `gc` took it after it was seen there
+                    if datetime.now(UTC) - self._head(digest).modified > REFRESH_AFTER:
+                        self._refresh(digest, data)
+                    break
         except PROBLEMS as error:
             raise translate(error, self.url) from error
         return digest
@@ -103,11 +106,20 @@ class BlobStore:
             raise translate(error, self.url) from error
 
     def delete(self, digest: str, unless_put_after: datetime) -> bool:
-        """Removes a blob for good; False when it was put after that time. For `gc`: it knows that nothing names it."""
+        """Removes a blob for good; False when it was put after that time. For `gc`: it knows that nothing names it.
+
+        A mark beside the blob, made before the look at its time and taken away after the deletion, tells whoever puts
+        it again meanwhile (`_refresh`) that their bytes may go with it.
+        """
         try:
-            if self._head(digest).modified > unless_put_after:
+            if not self._create_mark(digest):
                 return False
-            obstore.delete(self._store, _key(digest))
+            try:
+                if self._head(digest).modified > unless_put_after:
+                    return False
+                obstore.delete(self._store, _key(digest))
+            finally:
+                obstore.delete(self._store, _mark(digest))
         except FileNotFoundError:
             return False
         except PROBLEMS as error:
@@ -117,7 +129,8 @@ class BlobStore:
     def remains(self) -> Iterator[tuple[Path, int, datetime]]:
         """What writers killed in the middle left beside the blobs: file, size, time. S3 keeps none of them."""
         if isinstance(self._store, LocalStore):
-            for path in Path(str(self._store.prefix)).glob("??/*#*"):
+            folder = Path(str(self._store.prefix))
+            for path in (*folder.glob("??/*#*"), *folder.glob(_mark("?" * 64))):
                 with contextlib.suppress(FileNotFoundError):  # its writer lives, and has just put the blob
                     found = path.stat()
                     yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
@@ -138,6 +151,30 @@ class BlobStore:
         except PROBLEMS as error:
             raise translate(error, self.url) from error
 
+    def _refresh(self, digest: str, data: bytes) -> None:
+        """Puts an old blob again until no deletion can have looked at its time before."""
+        while True:
+            obstore.put(self._store, _key(digest), data, use_multipart=False)
+            if not self._is_marked(digest):
+                with contextlib.suppress(FileNotFoundError):
+                    self._head(digest)
+                    return
+            time.sleep(0.05)
+
+    def _create_mark(self, digest: str) -> bool:
+        """False when another deletion of the blob is going on, or was when it was killed."""
+        if _create(self._store, _mark(digest), b""):
+            return True
+        if not self._is_marked(digest):
+            obstore.delete(self._store, _mark(digest))
+        return False
+
+    def _is_marked(self, digest: str) -> bool:
+        try:
+            return datetime.now(UTC) - obstore.head(self._store, _mark(digest))["last_modified"] < MARK_HOLDS
+        except FileNotFoundError:
+            return False
+
     def _head(self, digest: str) -> Blob:
         found = obstore.head(self._store, _key(digest))
         return Blob(digest, found["size"], found["last_modified"])
@@ -145,3 +182,15 @@ class BlobStore:
 
 def _key(digest: str) -> str:
     return f"{digest[:2]}/{digest}"
+
+
+def _mark(digest: str) -> str:
+    return f"{_key(digest)}.going"
+
+
+def _create(store: Any, key: str, data: bytes) -> bool:
+    try:
+        obstore.put(store, key, data, mode="create")
+    except AlreadyExistsError:
+        return False
+    return True

@@ -6,16 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
 import pytest
 from local_s3 import S3Server, s3_running
 
-from db.blobs import REFRESH_AFTER, BlobStore
+from db.blobs import REFRESH_AFTER, Blob, BlobStore
 from db.errors import BlobCorrupt, BlobMissing, StorageFull, StorageUnwritable
 from db.stores import RETRIES
 
@@ -87,6 +90,62 @@ def test_a_blob_goes_only_when_nobody_has_put_it_lately(any_store: BlobStore) ->
     assert any_store.delete(digest, unless_put_after=modified)
     assert not any_store.delete(digest, unless_put_after=modified)
     assert [blob.digest for blob in any_store.list()] == [kept]
+
+
+def test_what_goes_after_a_put_has_seen_it_is_put_again(any_store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, head = any_store.put(b"cup"), any_store._head
+    deletes = iter([True])
+
+    def look(digest: str) -> Blob:
+        if next(deletes, False):
+            assert BlobStore(any_store.url).delete(digest, unless_put_after=datetime.max.replace(tzinfo=UTC))
+        return head(digest)
+
+    monkeypatch.setattr(any_store, "_head", look)
+    assert any_store.put(b"cup") == digest
+    assert any_store.get(digest) == b"cup"
+
+
+def test_what_is_put_again_in_the_middle_of_its_deletion_stays(
+    any_store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.blobs.REFRESH_AFTER", timedelta(0))
+    digest, writer = any_store.put(b"cup"), BlobStore(any_store.url)
+    old, looked, put_again = any_store._head(digest), threading.Event(), threading.Event()
+
+    def look(digest: str) -> Blob:
+        looked.set()
+        put_again.wait()
+        return old
+
+    def is_marked(digest: str) -> bool:
+        put_again.set()
+        return BlobStore(any_store.url)._is_marked(digest)
+
+    monkeypatch.setattr(any_store, "_head", look)
+    monkeypatch.setattr(writer, "_is_marked", is_marked)
+    with ThreadPoolExecutor() as threads:
+        deletion = threads.submit(any_store.delete, digest, unless_put_after=old.modified)
+        looked.wait()
+        writer.put(b"cup")
+        assert deletion.result()
+    assert writer.get(digest) == b"cup"
+
+
+def test_a_deletion_that_was_killed_is_in_nobodys_way(store: BlobStore, tmp_path: Path) -> None:
+    digest, after = store.put(b"cup"), datetime.max.replace(tzinfo=UTC)
+    (path,) = files(tmp_path)
+    mark = path.with_name(f"{digest}.going")
+    mark.touch()
+    assert not store.delete(digest, unless_put_after=after)  # it may be going on
+    os.utime(mark, (LONG_AGO, LONG_AGO))
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    assert [found for found, _, _ in store.remains()] == [mark]
+    store.put(b"cup")
+    assert path.stat().st_mtime > LONG_AGO + 1
+    assert not store.delete(digest, unless_put_after=after)  # this one takes the mark away
+    assert store.delete(digest, unless_put_after=after)
+    assert files(tmp_path) == []
 
 
 def test_a_probe_leaves_nothing(any_store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
