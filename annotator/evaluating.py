@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cache import DiskCache
-from pipeline.evaluate.benchmark import Case, Mode, choose, run_case
+from pipeline.evaluate.benchmark import STAGES, Case, Mode, choose, run_case
 from pipeline.evaluate.grasps import Grasp, load_grasps
 from pipeline.recipe import Recipe
 
@@ -28,7 +28,7 @@ COLUMNS = {
     "contact_f1": "contact F1",
     "seconds": "s",
 }
-# The loss ablation (METHOD 4): each row changes one thing of the recipe.
+# The ablation (METHOD 4): each row changes one thing of the recipe.
 ABLATION: dict[str, tuple[str, ...]] = {
     "the recipe": (),
     "without mask term": ("optimise.weight_mask=0",),
@@ -40,6 +40,11 @@ ABLATION: dict[str, tuple[str, ...]] = {
     "alignment without articulation": ("optimise.lr_alignment_articulation=0",),
     "relative depth refined too": ("optimise.weight_depth=0",),
     "contacts by ICP": ("optimise.registration='icp'",),
+    "camera from one start": ("optimise.camera_kept=1", "optimise.camera_finalists=1"),
+    "camera without transport": ("optimise.weight_transport=0",),
+    "camera without turn cost": ("optimise.weight_turn=0",),
+    "no early end": ("optimise.patience=1000",),
+    "256 pixels": ("optimise.size=256",),
     "object not simplified": ("optimise.faces=0",),
 }
 
@@ -52,6 +57,7 @@ class Work:
     recipe: Recipe
     seed: int
     cache_folder: Path | None
+    stages: Sequence[str] = STAGES  # that are measured
 
 
 def grasps_of(grasps: Path, meshes: Path, n: int, seed: int) -> list[Grasp]:
@@ -85,4 +91,4 @@ def _run(grasp: Grasp, work: Work) -> Case:
 
     torch.set_num_threads(1)
     cache = None if work.cache_folder is None else DiskCache(work.cache_folder)
-    return run_case(grasp, work.mode, work.recipe, work.seed, cache)
+    return run_case(grasp, work.mode, work.recipe, work.seed, cache, work.stages)

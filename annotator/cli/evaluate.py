@@ -146,7 +146,7 @@ def _grasps(
     if ablation:
         tables = {}
         for name, settings in ABLATION.items():
-            work = Work(mode, recipe.changed(settings), seed, cache)
+            work = Work(mode, recipe.changed(settings), seed, cache, ("refined",))
             tables[name] = _measure(chosen, work, workers, name)[1]["stages"]["refined"]
         output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables}) if json else _print(tables)
         return

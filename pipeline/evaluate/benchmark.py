@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -78,10 +78,18 @@ def choose(grasps: list[Grasp], n: int, seed: int) -> list[Grasp]:
     return [grasps[i] for i in order[:n]]
 
 
-def run_case(grasp: Grasp, mode: Mode, recipe: Recipe, seed: int, cache: StageCache | None = None) -> Case:
+def run_case(
+    grasp: Grasp,
+    mode: Mode,
+    recipe: Recipe,
+    seed: int,
+    cache: StageCache | None = None,
+    stages: Sequence[str] = STAGES,
+) -> Case:
     """One grasp through one mode. A stage that cannot do its work makes the case a failure with its reason.
 
-    `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew.
+    `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew,
+    those of `stages`.
     """
     scene = make_scene(grasp, seed)
     truth = {"truth": truth_of(scene)}
@@ -94,10 +102,12 @@ def run_case(grasp: Grasp, mode: Mode, recipe: Recipe, seed: int, cache: StageCa
     measured = {
         stage: figures(scene, placed, same or stage == "truth", long_simulation=stage in ("truth", "refined"))
         for stage, placed in placements.items()
+        if stage in stages
     }
-    measured["truth"]["residual_mm"] = scene.residual_mm
+    if "truth" in measured:
+        measured["truth"]["residual_mm"] = scene.residual_mm
     if failure is not None:
-        measured |= {stage: dict(FAILED) for stage in STAGES[1:]}
+        measured |= {stage: dict(FAILED) for stage in stages if stage != "truth"}
     return Case(scene.name, grasp, measured, failure, placements)
 
 

@@ -30,10 +30,8 @@ from pipeline.types import F64, ObjectMesh, ObjectPose
 TRANSPORT_ABOVE = 0.3
 OPEN_ABOVE = 0.1  # a prior that ends worse than this was wrong: try its other rotations
 COARSE = 64  # pixels of the picture in which starts are compared
-KEPT, FINALISTS = 4, 2
 PROBE_STEPS = 20
 NEAREST, FARTHEST = 1.2, 1e3  # depths a placement may take, in radii of the mesh
-TURN_COST = 0.05  # per square radian: a turn the silhouette does not show (a can about its axis) is not drifted into
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,9 @@ def camera_setup(item: ObjectMesh, view: View, settings: dict[str, Any]) -> Came
         coarse = _coarse(item, view, settings)
         start = coarse.place(start.rotation)
         found = [coarse.place(rotation) for rotation in prior.starts]
-        probes = [coarse.run(a, PROBE_STEPS) for a in sorted(found, key=lambda a: a.loss)[:KEPT]]
-        finals = sorted(probes, key=lambda a: a.loss)[:FINALISTS]
+        kept, finalists = settings["camera_kept"], settings["camera_finalists"]
+        probes = [coarse.run(a, PROBE_STEPS) for a in sorted(found, key=lambda a: a.loss)[:kept]]
+        finals = sorted(probes, key=lambda a: a.loss)[:finalists]
         best = min((fine.run(a, settings["camera_steps"]) for a in finals), key=lambda a: a.loss)
     else:
         best = fine.run(start, settings["camera_steps"])
@@ -93,6 +92,7 @@ class _Search:
         self.topology = Topology(torch.as_tensor(item.mesh.faces, device=target.device), self.vertices)
         self.K, self.target = K, target
         self.lr, self.stop = settings["lr_camera"], settings["stop_loss"]
+        self.of_transport, self.of_turn = settings["weight_transport"], settings["weight_turn"]
         self.transport = Sinkhorn(target)
 
     def place(self, rotation: F64) -> Attempt:
@@ -127,10 +127,10 @@ class _Search:
             mask, pull = drawn(project(points, self.K), self.topology, *self.target.shape)
             overlap, slope = mask_miss(mask, self.target)
             miss = led = overlap.item()
-            if miss > TRANSPORT_ABOVE:
+            if miss > TRANSPORT_ABOVE and self.of_transport:
                 cost, toward = self.transport.with_gradient(mask)
-                led, slope = led + cost.item(), slope + toward
-            led += TURN_COST * float(at[:3] @ at[:3])
+                led, slope = led + self.of_transport * cost.item(), slope + self.of_transport * toward
+            led += self.of_turn * float(at[:3] @ at[:3])
             if far != (miss > TRANSPORT_ABOVE):
                 far, lowest = not far, float("inf")
             since += 1
@@ -141,7 +141,7 @@ class _Search:
             if best.loss < self.stop or since > 15 or step == steps:
                 break
             push, torque = _force(pull(slope), spokes, points, self.K)
-            downhill = np.concatenate([left_jacobian(at[:3]).T @ torque + 2 * TURN_COST * at[:3], push])
+            downhill = np.concatenate([left_jacobian(at[:3]).T @ torque + 2 * self.of_turn * at[:3], push])
             downhill[3:5] *= start.transl[2] * np.exp(at[5])
             downhill[5] = push @ transl
             at = at - adam(downhill)

@@ -37,8 +37,8 @@ class LandmarkSegmenter:
     version = "3"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """`threads` of the network, 2 when not given."""
-        self._threads = int(settings.get("threads", 2))
+        """`threads` of the network, 1 when not given: workers are as many as cores; any number gives the same bits."""
+        self._threads = int(settings.get("threads", 1))
 
     @property
     def weights_digest(self) -> str:
