@@ -14,7 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +52,6 @@ from pipeline.types import (
 )
 
 Mode = Literal["oracle-shape", "oracle-masks", "full"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 STAGES = ("truth", "initial", "camera", "aligned", "refined")
 PRIOR_AZIMUTH_DEG, PRIOR_ROLL_DEG = 5.0, 3.0  # standard deviations of what the view prior claims to know
 PRIOR_ELEVATIONS_DEG = tuple(range(-80, 81, 20))

@@ -20,6 +20,7 @@ from pipeline.evaluate.scenes import Scene
 from pipeline.evaluate.self_contact import self_penetration_mm
 from pipeline.geometry.registration import similarity_icp
 from pipeline.geometry.sdf import SignedDistance
+from pipeline.hand.anatomy import beyond_limits_deg
 from pipeline.hand_model import HandModel, load_hand
 from pipeline.types import F64, I64, Camera, HandPose, ObjectPose
 
@@ -67,6 +68,7 @@ def figures(scene: Scene, placed: Placement, same_frame: bool, long_simulation: 
         **_contact(distance, true_distance, model),
         "penetration_mm": float(max(0.0, -distance.min()) * 1000),
         "self_penetration_mm": self_penetration_mm(verts, model),
+        "beyond_limits_deg": beyond_limits_deg(placed.hand),
         "seconds": placed.seconds,
     }
     try:

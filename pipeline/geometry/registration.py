@@ -15,7 +15,6 @@ from pipeline.types import F64, I64
 
 SETTLED = 1e-7  # metres (or relative scale); a step below this ends the iteration
 CANDIDATES = 5  # neighbours kept per point between two look-ups
-SCALE_RANGE = (0.2, 5.0)  # a scale outside is a collapse of the fit, not an answer
 
 
 def kabsch(a: ArrayLike, b: ArrayLike, scale: bool = False) -> tuple[F64, F64, float]:
@@ -52,43 +51,6 @@ def translation_icp(
         if np.linalg.norm(step) < SETTLED:
             break
     return translation, _rms(pairs, source + translation, trim)
-
-
-def translation_scale_icp(
-    source: ArrayLike,
-    target: ArrayLike,
-    iterations: int = 50,
-    trim: float = 0.8,
-    start: ArrayLike | None = None,
-    stay: float = 1e-3,
-) -> tuple[F64, float, float]:
-    """(translation (3,), scale, rms) with source + translation ~ scale * target; metres, camera frame.
-
-    The scale is about the camera origin, so the target keeps its picture while it moves along its rays: a hand
-    that translates meets an object whose depth one image left open. Two patches rarely fix both; `stay` weighs
-    the hand's and the object's motion (in metres) against the distance that remains, so that what the patches
-    leave open is not spent. `trim` and `start` as in `translation_icp`.
-    """
-    source, target = _points(source), _points(target)
-    pairs = _Closest(target)
-    centre = target.mean(0)
-    translation = np.zeros(3) if start is None else np.array(start, dtype=np.float64)
-    scale = 1.0
-    for _ in range(iterations):
-        kept, closest = _trimmed(pairs, (source + translation) / scale, trim)
-        before = scale
-        p, q = source[kept], target[closest]
-        # mean |p + t - s q|^2 + stay * (|t|^2 + |(s - 1) centre|^2): t in terms of s, then s
-        share = 1 / (1 + stay)
-        dp, dq = p - share * p.mean(0), q - share * q.mean(0)
-        pp, pq = (q * dp).sum(1).mean(), (q * dq).sum(1).mean()
-        anchor = stay * float(centre @ centre)
-        scale = float(np.clip((pp + anchor) / (pq + anchor), *SCALE_RANGE))
-        step = share * (scale * q.mean(0) - p.mean(0)) - translation
-        translation = translation + step
-        if np.linalg.norm(step) < SETTLED and abs(scale - before) < SETTLED:
-            break
-    return translation, scale, scale * _rms(pairs, (source + translation) / scale, trim)
 
 
 def similarity_icp(

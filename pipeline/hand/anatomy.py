@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.types import Side
+from pipeline.types import HandPose, Side
 
 _MCP = ((-0.6, 0.4), (-0.35, 0.35), (-0.4, 1.65))  # twist, spread, curl in radians
 _PIP = ((-0.6, 0.3), (-0.12, 0.12), (-0.1, 1.95))
@@ -35,3 +35,8 @@ def beyond_limits(hand_pose: torch.Tensor, limits: tuple[torch.Tensor, torch.Ten
     """(..., 45) radians by which each joint angle exceeds its range, zero inside."""
     low, high = limits
     return (low - hand_pose).clamp_min(0) + (hand_pose - high).clamp_min(0)
+
+
+def beyond_limits_deg(hand: HandPose) -> float:
+    """Degrees by which the joint angle that is worst exceeds its range; 0: none does."""
+    return float(torch.rad2deg(beyond_limits(torch.as_tensor(hand.hand_pose), joint_limits(hand.side)).max()))

@@ -3,9 +3,9 @@
 The similarity `X_cam = s * (R X + t)` shows the same picture for every s, so the stage works at s = 1 and leaves the
 scale to the contact alignment.
 
-    view prior     the analytic camera: it is tried first, and when it reaches the target nothing else is
-    starts         rotations the prior leaves open, each placed by matching area and centre of its silhouette
+    starts         rotations the view prior leaves open, each placed by matching area and centre of its silhouette
     culling        all starts in a small picture, the better ones a few steps, the best ones to the end
+    view prior     the analytic camera alone, when it leaves nothing open
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from pipeline.types import F64, ObjectMesh, ObjectPose
 
 # Optimal transport only helps while the silhouettes are far apart; below this loss the IoU term leads.
 TRANSPORT_ABOVE = 0.3
-OPEN_ABOVE = 0.1  # a prior that ends worse than this was wrong: try its other rotations
 COARSE = 64  # pixels of the picture in which starts are compared
-PROBE_STEPS = 20
 NEAREST, FARTHEST = 1.2, 1e3  # depths a placement may take, in radii of the mesh
 
 
@@ -63,7 +61,7 @@ def camera_setup(item: ObjectMesh, view: View, settings: dict[str, Any]) -> Came
         start = coarse.place(start.rotation)
         found = [coarse.place(rotation) for rotation in prior.starts]
         kept, finalists = settings["camera_kept"], settings["camera_finalists"]
-        probes = [coarse.run(a, PROBE_STEPS) for a in sorted(found, key=lambda a: a.loss)[:kept]]
+        probes = [coarse.run(a, settings["camera_probe_steps"]) for a in sorted(found, key=lambda a: a.loss)[:kept]]
         finals = sorted(probes, key=lambda a: a.loss)[:finalists]
         best = min((fine.run(a, settings["camera_steps"]) for a in finals), key=lambda a: a.loss)
     else:
@@ -92,6 +90,7 @@ class _Search:
         self.topology = Topology(torch.as_tensor(item.mesh.faces, device=target.device), self.vertices)
         self.K, self.target = K, target
         self.lr, self.stop = settings["lr_camera"], settings["stop_loss"]
+        self.patience, self.decay = settings["patience"], settings["camera_decay"]
         self.of_transport, self.of_turn = settings["weight_transport"], settings["weight_turn"]
         self.transport = Sinkhorn(target)
 
@@ -115,7 +114,7 @@ class _Search:
     def run(self, start: Attempt, steps: int) -> Attempt:
         """Adam from one start; keeps the best step, stops at the target loss or on a plateau."""
         turned = self.vertices @ torch.as_tensor(start.rotation, **self.on).T
-        adam: Adam[F64] = Adam(self.lr, steps, last=0.1)
+        adam: Adam[F64] = Adam(self.lr, steps, self.decay)
         at: F64 = np.zeros(6)  # turn about the object's origin in camera axes; x / depth, y / depth, log depth
         best = Attempt(start.rotation, start.transl, float("inf"), start.steps)
         lowest, far, since = float("inf"), True, 0  # of the loss that leads: with or without the transport term
@@ -138,7 +137,7 @@ class _Search:
                 lowest, since = led, 0
             if miss < best.loss:
                 best = Attempt(turn @ start.rotation, transl, miss, start.steps + step)
-            if best.loss < self.stop or since > 15 or step == steps:
+            if best.loss < self.stop or since > self.patience or step == steps:
                 break
             push, torque = _force(pull(slope), spokes, points, self.K)
             downhill = np.concatenate([left_jacobian(at[:3]).T @ torque + 2 * self.of_turn * at[:3], push])

@@ -68,7 +68,7 @@ def contact_alignment(
     done = 0
     for until in registrations:
         stop = settings["alignment_stop"] if until == registrations[-1] else 0.0
-        descend(pair, terms.in_picture, rates, until - done, settings["patience"], stop)
+        descend(pair, terms.in_picture, rates, until - done, settings["patience"], settings["decay"], stop)
         done = until
         if settings["registration"] == "icp":
             front, back = contact_regions(terms, pair)

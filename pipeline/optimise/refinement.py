@@ -43,6 +43,6 @@ def refinement(
     with torch.no_grad():
         initial = float(total(terms(pair).parts))
     rates = tuple(settings[f"lr_{name}"] for name in ("global", "global", "articulation", "scale"))
-    figures = descend(pair, terms, rates, settings["refinement_steps"], settings["patience"])
+    figures = descend(pair, terms, rates, settings["refinement_steps"], settings["patience"], settings["decay"])
     pose = scaled(aligned.object_pose, pair.scale().item())
     return Refined(pair.pose(), pose, figures | {"initial": initial})

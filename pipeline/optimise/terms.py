@@ -219,15 +219,17 @@ def descend(
     rates: tuple[float, ...],
     steps: int,
     patience: int,
+    decay: float,
     stop: float = 0.0,
 ) -> dict[str, float]:
-    """Adam with cosine decay until nothing gets better or the sum is below `stop`; `rates` of `PairVariables.all`.
+    """Adam, its `rates` (of `PairVariables.all`) falling to the share `decay`, until nothing gets better or the sum is
+    below `stop`.
 
     The variables end at the best step; its terms are returned.
     """
     sizes = [len(variable) for variable in pair.all]
     each = torch.cat([variable.new_full((n,), rate) for variable, n, rate in zip(pair.all, sizes, rates, strict=True)])
-    adam: Adam[torch.Tensor] = Adam(each, steps, last=0.0)
+    adam: Adam[torch.Tensor] = Adam(each, steps, decay)
     best, at_best, figures, since = float("inf"), 0, {}, 0
     kept = [variable.detach().clone() for variable in pair.all]
     for step in range(steps + 1):

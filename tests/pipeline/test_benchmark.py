@@ -237,6 +237,8 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
         1e-2,
     )
     assert paper["registration_at"] == [100, 200]
+    assert (paper["decay"], paper["camera_decay"], paper["weight_turn"]) == (1, 1, 0)  # Adam's rates are held
+    assert paper["patience"] >= max(paper[f"{stage}_steps"] for stage in ("camera", "alignment", "refinement"))
     assert set(paper) == set(RECIPE.stage("optimise"))
 
 

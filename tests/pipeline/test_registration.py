@@ -6,7 +6,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from pipeline.geometry import registration
-from pipeline.geometry.registration import kabsch, similarity_icp, translation_icp, translation_scale_icp
+from pipeline.geometry.registration import kabsch, similarity_icp, translation_icp
 
 CENTER = np.array([0.02, 0.01, 0.5])
 OFFSET = np.array([0.012, -0.008, 0.01])
@@ -92,26 +92,6 @@ def test_start_is_where_the_search_begins():
     far = np.array([0.5, 0, 0])
     found, _ = translation_icp(source - far, target, start=far + OFFSET, iterations=200)
     assert np.abs(found - far).max() < 1e-3
-
-
-@pytest.mark.parametrize("true_scale", [0.9, 1.0, 1.1])
-def test_translation_scale_icp_closes_the_gap_of_a_wrong_depth(true_scale):
-    source, target = patches()
-    translation, scale, rms = translation_scale_icp(source, target / true_scale, iterations=300)
-    apart, _ = translation_icp(source, target / true_scale, iterations=0)
-    assert np.allclose(apart, 0)
-    assert rms < 2e-3  # hand and object meet
-    assert abs(scale - true_scale) <= abs(1 - true_scale) + 5e-3  # towards the truth, or half-way with the hand moving
-    assert (scale - 1) * (true_scale - 1) >= 0
-    # The hand makes up exactly for what the object's scale leaves.
-    assert np.abs(source.mean(0) + translation - scale / true_scale * source.mean(0)).max() < 6e-3
-
-
-def test_translation_scale_icp_stays_when_nothing_is_wrong():
-    source, target = patches()
-    translation, scale, _ = translation_scale_icp(source, target)
-    assert np.abs(translation).max() < 1e-3
-    assert scale == pytest.approx(1, abs=5e-3)
 
 
 def test_similarity_icp_by_scale_and_translation_is_the_fields_protocol():
