@@ -28,7 +28,7 @@ from pipeline.types import Edits, HandEstimate, HandPose, Mask, ObjectMesh, Obje
 
 SCAN_RANGE = 0.35  # of log scale, both ways from the scale that puts the object at the hand's depth
 SCAN_STEPS = 36
-HOPELESS = 14.0  # a scale whose neighbours are both e^-14 as probable as the best, or less, is not looked at
+HOPELESS = 6.0  # a scale whose neighbours are both e^-6 as probable as the best, or less, is not looked at
 
 
 @dataclass(frozen=True)
