@@ -194,7 +194,7 @@ class BlobStore:
             age = self._head(digest).modified - marked
             until = time.monotonic() + (MARK_HOLDS - age).total_seconds()
             while time.monotonic() < until and self._marked_at(digest) is not None:
-                time.sleep(0.1)
+                time.sleep(0.5)
         self._head(digest)
 
     def _marked_at(self, digest: str) -> datetime | None:
