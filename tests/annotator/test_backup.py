@@ -450,11 +450,11 @@ for shade in range(1000, 100000):
 
 
 @pytest.fixture
-def writer(workspace: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def writer(shared: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that takes photos in and annotates them, until it is killed."""
     (tmp_path / "many").mkdir()
     here = Path(__file__).parent
-    command = [sys.executable, "-c", WRITER, str(here), str(workspace.root), str(tmp_path / "many")]
+    command = [sys.executable, "-c", WRITER, str(here), str(shared.root), str(tmp_path / "many")]
     environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=here.parents[1]) as process:
         assert process.stdout is not None
@@ -463,15 +463,26 @@ def writer(workspace: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[st
         process.kill()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace that knows its own database, as other processes open it."""
+    url = database_url(request.param, request)
+    workspace = Workspace.create(tmp_path / "shared", database_url=url)
+    if url is not None:
+        (workspace.root / "hoi-annotate.toml").write_text(f'database_url = "{url}"\n', encoding="utf-8")
+    yield workspace
+    workspace.close()
+
+
 def test_a_backup_while_somebody_writes_is_a_whole(
-    workspace: Workspace, writer: subprocess.Popen[str], tmp_path: Path
+    shared: Workspace, writer: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     before = 0
     for turn in range(3):
-        while _revisions(workspace) <= before:
+        while _revisions(shared) <= before:
             assert writer.poll() is None
             time.sleep(0.05)
-        done = backup(workspace, tmp_path / "backup", progress=Silent())
+        done = backup(shared, tmp_path / "backup", progress=Silent())
         assert done.lost == []
         assert done.rows["revision"] > before
         before = done.rows["revision"]
