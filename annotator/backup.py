@@ -4,6 +4,7 @@
     database-DIGEST.sqlite      every row, whatever the engine was
     store/                      every blob that a row names
     hoi-annotate.toml .secret credentials.json    as they were in the workspace; only their owner may read them
+    .lock                       held by who writes it: one backup at a time
 
 Blobs are put before the rows that name them and stay while they are named: the rows of one moment first, then the
 blobs, is a whole, though work goes on meanwhile. Rows are copied as rows: so it needs no pg_dump of the server's own
@@ -87,10 +88,7 @@ def _renew(workspace: Workspace, folder: Path, progress: Progress) -> Copied:
             result.rows = copy_rows(source, target)
             named = dict(Audit(target).named())
         if before is not None:
-            with (
-                _opened_copy(folder / before["database"], folder / PART) as earlier,
-                earlier.read() as session,
-            ):
+            with _opened_copy(folder / before["database"], folder / PART) as earlier, earlier.read() as session:
                 if dict(Audit(session).named()).keys() - named.keys():
                     raise BadRequest(f"{folder} is the backup of another workspace: name another folder")
     _copy_blobs(workspace.blobs, BlobStore((folder / STORE).absolute().as_uri()), named, result, progress)
@@ -139,7 +137,7 @@ def restore(folder: Path, root: Path, *, anyway: bool = False, progress: Progres
     ):
         named = dict(Audit(session).named())
         with workspace.database.read() as target:
-            _refuse_unless_empty(target, workspace)
+            _refuse_unless_empty(workspace, target)
         kept = BlobStore((folder / STORE).absolute().as_uri())
         _copy_blobs(kept, workspace.blobs, named, result, progress, read_again=True)
         if result.lost and not anyway:
@@ -224,7 +222,7 @@ def _fill(workspace: Workspace, session: Any, result: Copied) -> None:
     try:
         with workspace.database.write() as target:
             lock_tables(target)
-            _refuse_unless_empty(target, workspace)  # hours may have gone since the first time
+            _refuse_unless_empty(workspace, target)  # hours may have gone since the first time
             result.rows = copy_rows(session, target)
             Chunks(target).dissolve()
             Workers(target).clear()
@@ -248,7 +246,7 @@ def _prepared(folder: Path, root: Path, flags: dict[str, Any]) -> Workspace:
     return Workspace.create(root, **flags)
 
 
-def _refuse_unless_empty(session: Session, workspace: Workspace) -> None:
+def _refuse_unless_empty(workspace: Workspace, session: Session) -> None:
     """What the engine has had would stand in the way of the jobs that are queued anew."""
     from annotator.jobs.queue import had_work
 
