@@ -4,6 +4,7 @@
     database-DIGEST.sqlite      every row, whatever the engine was
     store/                      every blob that a row names
     hoi-annotate.toml .secret credentials.json    as they were in the workspace; only their owner may read them
+    .lock                       held by who writes it: one backup at a time
 
 Blobs are put before the rows that name them and stay while they are named: the rows of one moment first, then the
 blobs, is a whole, though work goes on meanwhile. Rows are copied as rows: so it needs no pg_dump of the server's own
@@ -25,16 +26,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, inspect, select, table
+from sqlalchemy.orm import Session
+
 from annotator import config
 from annotator.checking import read_all
 from annotator.errors import BadRequest
 from annotator.progress import Progress
 from annotator.studio import credentials
 from annotator.web import secret
-from annotator.workspace import Workspace
+from annotator.workspace import LOCK, Workspace, claimed
 from db import migrate
 from db.blobs import BlobStore
-from db.copying import copy_rows, count_rows
+from db.copying import copy_rows, count_rows, lock_tables
 from db.errors import BlobCorrupt, BlobMissing, StorageError
 from db.models import Job
 from db.repositories import Audit, Chunks, Jobs, Workers
@@ -62,12 +66,18 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
     """Writes the workspace as it is now; a second time into the same folder adds what is new.
 
     Interrupted, it goes on where it was, and the backup that was there before stays whole. Blobs that are missing or
-    damaged are told and left out. Raises BadRequest.
+    damaged are told and left out. Raises BadRequest, and WorkspaceError while another process writes the folder.
     """
-    before = _read_manifest(folder) if (folder / MANIFEST).exists() else None
-    if before is None and folder.exists() and any(folder.iterdir()) and not (folder / PART).exists():
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if there - {LOCK} and not there & {MANIFEST, PART}:
         raise BadRequest(f"{folder} is no backup and not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with claimed(folder, f"the backup {folder}", "backup"):
+        return _renew(workspace, folder, progress)
+
+
+def _renew(workspace: Workspace, folder: Path, progress: Progress) -> Copied:
+    before = _read_manifest(folder) if (folder / MANIFEST).exists() else None
     result = Copied()
     shutil.rmtree(folder / PART, ignore_errors=True)
     (folder / PART).mkdir()
@@ -122,12 +132,14 @@ def restore(folder: Path, root: Path, *, anyway: bool = False, progress: Progres
     with (
         workspace.claimed("restore"),
         _emptied(workspace.root / ".restore-part") as part,
-        _opened_copy(source, part) as database,
+        _opened_copy(source, part, manifest["rows"]) as database,
         database.read() as session,
     ):
         named = dict(Audit(session).named())
-        _refuse_unless_empty(workspace)
-        _copy_blobs(BlobStore((folder / STORE).absolute().as_uri()), workspace.blobs, named, result, progress)
+        with workspace.database.read() as target:
+            _refuse_unless_empty(workspace, target)
+        kept = BlobStore((folder / STORE).absolute().as_uri())
+        _copy_blobs(kept, workspace.blobs, named, result, progress, read_again=True)
         if result.lost and not anyway:
             raise BadRequest(
                 f"{len(result.lost)} of {len(named)} blobs are missing or damaged in {folder}, and no row was written: "
@@ -162,15 +174,27 @@ def repair(folder: Path, workspace: Workspace, *, progress: Progress) -> tuple[l
 
 
 def _copy_blobs(
-    source: BlobStore, target: BlobStore, named: dict[str, int | None], result: Copied, progress: Progress
+    source: BlobStore,
+    target: BlobStore,
+    named: dict[str, int | None],
+    result: Copied,
+    progress: Progress,
+    *,
+    read_again: bool = False,
 ) -> None:
-    """Those that are not in the target yet, in their full length."""
+    """Those that are not in the target yet, in their full length; with `read_again`, undamaged."""
     lengths = {blob.digest: blob.size for blob in source.list()} | {d: n for d, n in named.items() if n is not None}
     there = {blob.digest: blob.size for blob in target.list()}
-    wanted = sorted(digest for digest in named if digest not in there or there[digest] != lengths.get(digest))
-    progress.begin(len(wanted))
+    whole = {digest for digest in named if digest in there and there[digest] == lengths.get(digest)}
+    progress.begin(len(named) if read_again else len(named) - len(whole))
+    if read_again:
+        for digest, found in read_all(target, sorted(whole)):
+            if isinstance(found, bytes):
+                progress.done(digest, "")
+            else:
+                whole.remove(digest)
     result.blobs = len(named)
-    for digest, found in read_all(source, wanted):
+    for digest, found in read_all(source, sorted(named.keys() - whole)):
         if isinstance(found, bytes):
             (target.replace if digest in there else target.put)(found)
             result.copied += 1
@@ -197,6 +221,8 @@ def _fill(workspace: Workspace, session: Any, result: Copied) -> None:
     queue = JobQueue(workspace)
     try:
         with workspace.database.write() as target:
+            lock_tables(target)
+            _refuse_unless_empty(workspace, target)  # hours may have gone since the first time
             result.rows = copy_rows(session, target)
             Chunks(target).dissolve()
             Workers(target).clear()
@@ -220,9 +246,13 @@ def _prepared(folder: Path, root: Path, flags: dict[str, Any]) -> Workspace:
     return Workspace.create(root, **flags)
 
 
-def _refuse_unless_empty(workspace: Workspace) -> None:
-    with workspace.database.read() as session:
-        full = [name for name, rows in count_rows(session).items() if rows]
+def _refuse_unless_empty(workspace: Workspace, session: Session) -> None:
+    """What the engine has had would stand in the way of the jobs that are queued anew."""
+    from annotator.jobs.queue import had_work
+
+    full = [name for name, rows in count_rows(session).items() if rows]
+    if had_work(session):
+        full.append("the job engine's work, on PostgreSQL in the schema dbos")
     if full:
         raise BadRequest(
             f"{workspace.database.name} is not empty (it has {', '.join(full)}): restore into a new folder, or name "
@@ -268,13 +298,25 @@ def _emptied(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _opened_copy(path: Path, folder: Path) -> Iterator[Database]:
-    """A backup's rows at this program's version, copied into the folder; the backup stays as it is."""
+def _opened_copy(path: Path, folder: Path, rows: dict[str, int] | None = None) -> Iterator[Database]:
+    """A backup's rows at this program's version, copied into the folder; the backup stays as it is.
+
+    Raises BadRequest when they are not as many as `rows`, by table, says.
+    """
     copy = folder / "copy.sqlite"
     shutil.copyfile(path, copy)
     with _opened(copy) as database:
+        if rows is not None and not _has(database, rows):
+            raise BadRequest(f"{path} has not the rows that {MANIFEST} tells of: use another backup")
         migrate.upgrade(database)
         yield database
+
+
+def _has(database: Database, rows: dict[str, int]) -> bool:
+    with database.read() as session:
+        if not rows.keys() <= set(inspect(session.connection()).get_table_names()):
+            return False
+        return all(session.scalar(select(func.count()).select_from(table(t))) == n for t, n in rows.items())
 
 
 def _copy_private(source: Path, target: Path) -> None:

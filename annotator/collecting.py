@@ -23,7 +23,7 @@ class Collected:
     unnamed: int = 0  # that no row names and that are old
     unnamed_bytes: int = 0
     young: int = 0  # that no row names, perhaps not yet
-    remains: int = 0  # what killed writers left beside the blobs
+    remains: int = 0  # what killed writers and deletions left beside the blobs
     remains_bytes: int = 0
     deleted: int = 0  # blobs and remains
     deleted_bytes: int = 0
@@ -53,14 +53,14 @@ def collect(workspace: Workspace, *, older_than: timedelta, delete: bool, progre
         for blob in some:
             _look_at(workspace, blob, blob.digest in named, before, delete, result)
             progress.done(blob.digest, "")
-    for path, size, modified in workspace.blobs.remains():
-        if modified < before:
+    for remain in workspace.blobs.remains():
+        if remain.modified < before:
             result.remains += 1
-            result.remains_bytes += size
+            result.remains_bytes += remain.size
             if delete:
-                path.unlink(missing_ok=True)
+                workspace.blobs.discard(remain)
                 result.deleted += 1
-                result.deleted_bytes += size
+                result.deleted_bytes += remain.size
     return result
 
 

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from annotator.errors import WorkspaceError
 from db import migrate
 from db.blobs import BlobStore
 from db.session import Database
+
+LOCK = ".lock"
 
 
 class Workspace:
@@ -102,27 +104,29 @@ class Workspace:
         """Lets go of the database."""
         self._database.dispose()
 
-    @contextmanager
-    def claimed(self, purpose: str) -> Iterator[None]:
+    def claimed(self, purpose: str) -> AbstractContextManager[None]:
         """Keeps other processes on this machine from doing the same work; the system lets go when we die."""
-        path = self.root / ".lock"
+        return claimed(self.root, f"the workspace {self.root}", purpose)
+
+
+@contextmanager
+def claimed(folder: Path, name: str, purpose: str) -> Iterator[None]:
+    """Has a folder, called `name` in errors, to itself. Raises WorkspaceError."""
+    try:
+        handle = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(f"cannot write {name}: {error.strerror or error}") from error
+    with handle:
         try:
-            handle = path.open("a+", encoding="utf-8")
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise WorkspaceError(f"cannot write the workspace {self.root}: {error.strerror or error}") from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise
-                handle.seek(0)
-                holder = handle.read().strip() or "another process"
-                raise WorkspaceError(
-                    f"the workspace {self.root} is in use by {holder}: wait until it is done, or stop it"
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} ({purpose})")
-            handle.flush()
-            yield
-            handle.truncate(0)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise WorkspaceError(f"cannot lock {name}: {error.strerror or error}") from error
+            handle.seek(0)
+            holder = handle.read().strip() or "another process"
+            raise WorkspaceError(f"{name} is in use by {holder}: wait until it is done, or stop it") from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} ({purpose})")
+        handle.flush()
+        yield
+        handle.truncate(0)

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, S3Store
 
-from db.errors import BlobCorrupt, BlobMissing, StorageError
-from db.stores import PROBLEMS, open_store, translate
+from db.errors import BlobCorrupt, BlobMissing
+from db.stores import NO_RETRIES, PROBLEMS, open_store, translate
 
 REFRESH_AFTER = timedelta(hours=1)  # a blob put again this long after it was put counts as new
-MARK_HOLDS = timedelta(minutes=1)  # a deletion takes two requests; one that takes longer was killed
+GIVES_UP_S = 30.0  # a deletion that has not come to its last request by then does not send it
+MARK_HOLDS = timedelta(minutes=2)  # no deletion lands so long after it was marked: that request ends after 30 s
+MARKS = "going"  # the folder of the marks of deletions
 _KEY = re.compile("[0-9a-f]{2}/([0-9a-f]{64})")
 _REPAIR = "'hoi-annotate restore BACKUP --repair' puts it back"
 
@@ -37,6 +40,15 @@ class Blob:
     digest: str
     size: int  # bytes
     modified: datetime  # when it was put last
+
+
+@dataclass(frozen=True)
+class Remain:
+    """What is in a store and no blob."""
+
+    name: str
+    size: int  # bytes
+    modified: datetime
 
 
 class BlobStore:
@@ -108,39 +120,55 @@ class BlobStore:
     def delete(self, digest: str, unless_put_after: datetime) -> bool:
         """Removes a blob for good; False when it was put after that time. For `gc`: it knows that nothing names it.
 
-        A mark beside the blob, made before the look at its time and taken away after the deletion, tells whoever puts
-        it again meanwhile (`_refresh`) that their bytes may go with it.
+        Whoever puts the blob again meanwhile must not lose it. So a mark is made before the look at the blob's time,
+        and taken away after the deletion: who puts an old blob (`_refresh`) looks for the mark afterwards, and waits.
+        A deletion that is killed, or does not know its outcome, leaves its mark (`remains`); it holds nobody after
+        MARK_HOLDS, and the blob stays.
         """
+        began = time.time()  # goes on while the machine sleeps
         try:
-            if not self._create_mark(digest):
-                return False
-            try:
-                if self._head(digest).modified > unless_put_after:
-                    return False
-                obstore.delete(self._store, _key(digest))
-            finally:
-                obstore.delete(self._store, _mark(digest))
-        except FileNotFoundError:
-            return False
+            if not _create(self._store, _mark(digest), b""):
+                return False  # another deletion is going on, or was when it was killed
+            goes = self._is_older(digest, unless_put_after) and time.time() - began < GIVES_UP_S
+            if goes:
+                obstore.delete(self._once, _key(digest))
+            obstore.delete(self._once, _mark(digest))
         except PROBLEMS as error:
             raise translate(error, self.url) from error
-        return True
+        return goes
 
-    def remains(self) -> Iterator[tuple[Path, int, datetime]]:
-        """What writers killed in the middle left beside the blobs: file, size, time. S3 keeps none of them."""
+    def remains(self) -> Iterator[Remain]:
+        """What killed writers (on S3 none) and killed deletions left beside the blobs."""
+        try:
+            for batch in obstore.list(self._store, prefix=MARKS):
+                for entry in batch:
+                    yield Remain(entry["path"], entry["size"], entry["last_modified"])
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
         if isinstance(self._store, LocalStore):
             folder = Path(str(self._store.prefix))
-            for path in (*folder.glob("??/*#*"), *folder.glob(_mark("?" * 64))):
+            for path in folder.glob("??/*#*"):
                 with contextlib.suppress(FileNotFoundError):  # its writer lives, and has just put the blob
                     found = path.stat()
-                    yield path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
+                    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield Remain(str(path.relative_to(folder)), found.st_size, modified)
+
+    def discard(self, remain: Remain) -> None:
+        """Removes what `remains` told of."""
+        try:
+            if isinstance(self._store, LocalStore):
+                (Path(str(self._store.prefix)) / remain.name).unlink(missing_ok=True)
+            else:
+                obstore.delete(self._store, remain.name)
+        except PROBLEMS as error:
+            raise translate(error, self.url) from error
 
     def probe(self) -> None:
         """Puts a few bytes and reads them; takes them away again, where the key may delete."""
         digest = self.put(f"hoi-annotate was here: {uuid.uuid4()}".encode())
         self.get(digest)
-        with contextlib.suppress(StorageError):
-            self.delete(digest, unless_put_after=datetime.max.replace(tzinfo=UTC))
+        with contextlib.suppress(*PROBLEMS):
+            obstore.delete(self._store, _key(digest))  # nobody else puts it
 
     def signed_url(self, digest: str, seconds: int) -> str | None:
         """An address under which anybody may read the blob for so long; None where the store has no server."""
@@ -151,27 +179,36 @@ class BlobStore:
         except PROBLEMS as error:
             raise translate(error, self.url) from error
 
+    @cached_property
+    def _once(self) -> Any:
+        """The store for deletions: one that is sent again could land when the blob is another's."""
+        return open_store(self.url, NO_RETRIES)
+
     def _refresh(self, digest: str, data: bytes) -> None:
-        """Puts an old blob again until no deletion can have looked at its time before."""
-        while True:
-            obstore.put(self._store, _key(digest), data, use_multipart=False)
-            if not self._is_marked(digest):
-                with contextlib.suppress(FileNotFoundError):
-                    self._head(digest)
-                    return
-            time.sleep(0.05)
+        """Puts an old blob again, so that no deletion takes it that has looked at its time before.
 
-    def _create_mark(self, digest: str) -> bool:
-        """False when another deletion of the blob is going on, or was when it was killed."""
-        if _create(self._store, _mark(digest), b""):
-            return True
-        if not self._is_marked(digest):
-            obstore.delete(self._store, _mark(digest))
-        return False
+        Raises FileNotFoundError when one has taken it. The mark's age is told by the store's clock alone.
+        """
+        obstore.put(self._store, _key(digest), data, use_multipart=False)
+        if (marked := self._marked_at(digest)) is not None:
+            age = self._head(digest).modified - marked
+            until = time.monotonic() + (MARK_HOLDS - age).total_seconds()
+            while time.monotonic() < until and self._marked_at(digest) is not None:
+                time.sleep(0.5)
+        self._head(digest)
 
-    def _is_marked(self, digest: str) -> bool:
+    def _marked_at(self, digest: str) -> datetime | None:
+        """When the deletion of the blob that is going on began, or the one that was killed."""
         try:
-            return datetime.now(UTC) - obstore.head(self._store, _mark(digest))["last_modified"] < MARK_HOLDS
+            marked: datetime = obstore.head(self._store, _mark(digest))["last_modified"]
+        except FileNotFoundError:
+            return None
+        return marked
+
+    def _is_older(self, digest: str, moment: datetime) -> bool:
+        """False also when it is not there."""
+        try:
+            return self._head(digest).modified <= moment
         except FileNotFoundError:
             return False
 
@@ -185,7 +222,7 @@ def _key(digest: str) -> str:
 
 
 def _mark(digest: str) -> str:
-    return f"{_key(digest)}.going"
+    return f"{MARKS}/{digest}"
 
 
 def _create(store: Any, key: str, data: bytes) -> bool:

@@ -27,6 +27,13 @@ def copy_rows(source: Session, target: Session) -> dict[str, int]:
     return copied
 
 
+def lock_tables(session: Session) -> None:
+    """Nobody else writes the tables until the transaction ends. Who writes SQLite is alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+        session.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+
+
 def count_rows(session: Session) -> dict[str, int]:
     """How many rows each table has."""
     return {t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in Base.metadata.sorted_tables}

@@ -19,6 +19,7 @@ from db.errors import StorageError, StorageFull, StorageUnwritable
 
 PROBLEMS = (BaseError, OSError, ValueError)  # what obstore raises
 RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}  # 6 s of waiting in all
+NO_RETRIES: Any = {"max_retries": 0}
 AMAZON = "Amazon S3"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
@@ -39,7 +40,7 @@ _SAID_BY_S3 = {  # what is in the error, and what it means to a user
 }
 
 
-def open_store(url: str) -> Any:
+def open_store(url: str, retries: Any = RETRIES) -> Any:
     """obstore's store at a URL. Raises StorageUnwritable."""
     try:
         parsed = urlparse(url)
@@ -47,12 +48,12 @@ def open_store(url: str) -> Any:
             folder = Path(unquote(parsed.path))
             folder.mkdir(parents=True, exist_ok=True)
             return LocalStore(folder)
-        return from_url(url) if parsed.scheme != "s3" else _open_s3(url)
+        return from_url(url) if parsed.scheme != "s3" else _open_s3(url, retries)
     except PROBLEMS as error:
         raise translate(error, url) from error
 
 
-def _open_s3(url: str) -> Any:
+def _open_s3(url: str, retries: Any) -> Any:
     parsed, endpoint = urlparse(url), _endpoint()
     if parsed.username or parsed.password:
         raise StorageUnwritable(
@@ -61,7 +62,7 @@ def _open_s3(url: str) -> Any:
         )
     if endpoint != AMAZON and not endpoint.startswith(("http://", "https://")):  # obstore would panic at its first use
         raise StorageUnwritable(f"AWS_ENDPOINT_URL '{endpoint}' is no address: it begins with http:// or https://")
-    return from_url(url, client_options={"allow_http": endpoint.startswith("http://")}, retry_config=RETRIES)
+    return from_url(url, client_options={"allow_http": endpoint.startswith("http://")}, retry_config=retries)
 
 
 def translate(error: Exception, url: str) -> StorageError:

@@ -125,8 +125,8 @@ def gc(
         return
     output.data(f"{counted(found.stored, 'blob')}, {output.size(found.bytes)}")
     output.data(f"  {found.unnamed} that no row names, {output.size(found.unnamed_bytes)}")
-    remains = counted(found.remains, "part")
-    output.data(f"  {remains} of blobs that killed writers left, {output.size(found.remains_bytes)}")
+    remains = counted(found.remains, "file")
+    output.data(f"  {remains} that killed writers and deletions left, {output.size(found.remains_bytes)}")
     output.data(f"  {found.young} that no row names yet; not older than {older_than:g} h, or a job has just begun")
     if delete:
         output.data(f"deleted: {found.deleted}, {output.size(found.deleted_bytes)}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from dbos import DBOS, DBOSClient
-from sqlalchemy import inspect
+from dbos import DBOS, DBOSClient, error
+from sqlalchemy import func, inspect, select, table
 from sqlalchemy.orm import Session
 
+from annotator.errors import WorkspaceError
 from annotator.workspace import Workspace
 from db.models import Chunk, Job
 from db.repositories import Chunks, Jobs
@@ -18,6 +19,7 @@ QUEUE = "work"
 REVIEW, BULK = "carry_out", "annotate_chunk"  # the workflows
 VERSION = "2"  # of the workflows: work of another version is left to workers of that version
 _REVIEWERS, _BULK = 1, 100  # priorities: a reviewer waits
+_WORK, _SCHEMAS = "workflow_status", (None, "dbos")  # the engine's table of it: on SQLite, on PostgreSQL
 
 
 class JobQueue:
@@ -48,26 +50,41 @@ class JobQueue:
         self._client.destroy()
 
     def _enqueue(self, session: Session, workflow: str, name: str, priority: int, about: int) -> None:
-        self._client.enqueue_in_transaction(
-            session,
-            {
-                "queue_name": QUEUE,
-                "workflow_name": workflow,
-                "workflow_id": name,
-                "app_version": VERSION,
-                "priority": priority,
-            },
-            about,
-        )
+        """Raises WorkspaceError where the engine has had work of that name: it would carry out none."""
+        try:
+            self._client.enqueue_in_transaction(
+                session,
+                {
+                    "queue_name": QUEUE,
+                    "workflow_name": workflow,
+                    "workflow_id": name,
+                    "workflow_id_reuse_policy": "reject",
+                    "app_version": VERSION,
+                    "priority": priority,
+                },
+                about,
+            )
+        except error.DBOSWorkflowIDInUseError as problem:
+            raise WorkspaceError(
+                f"the job engine in this database had a {name} before, of a workspace whose tables are gone: name "
+                "another database in HOI_DATABASE_URL, or drop the engine's schema 'dbos' too"
+            ) from problem
 
 
 def prepare(workspace: Workspace) -> None:
     """Makes the engine's tables when they are not there."""
     with workspace.database.read() as session:
         found = inspect(session.connection())
-        if found.has_table("workflow_status") or found.has_table("workflow_status", schema="dbos"):
+        if any(found.has_table(_WORK, schema=schema) for schema in _SCHEMAS):
             return
     DBOS.migrate(workspace.database_url)
+
+
+def had_work(session: Session) -> bool:
+    """Whether the engine was ever given work in this database."""
+    found = inspect(session.connection())
+    tables = [table(_WORK, schema=schema) for schema in _SCHEMAS if found.has_table(_WORK, schema=schema)]
+    return any(session.scalar(select(func.count()).select_from(work)) for work in tables)
 
 
 def quiet() -> None:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engines import database_url, fill, rows
 from pictures import picture
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from annotator import service
 from annotator.backup import MANIFEST, Copied, backup, repair, restore
 from annotator.checking import check
 from annotator.cli import app
-from annotator.errors import BadRequest
+from annotator.errors import BadRequest, WorkspaceError
 from annotator.jobs import JobQueue, JobWorker, bulk
 from annotator.progress import Silent
 from annotator.web.links import Links
 from annotator.workspace import Workspace
+from db import copying
+from db.blobs import BlobStore
 from db.models import Job
 from db.repositories import Chunks, Pairs, Photos, Revisions
+from db.session import Database
 from pipeline.recipe import Recipe
 
 PhotoMaker = Callable[..., Path]
@@ -216,6 +224,142 @@ def test_what_the_workspace_has_lost_is_told_and_can_be_put_back(full: Workspace
     assert clean(full)
 
 
+def test_two_backups_into_one_folder_do_not_meet(
+    full: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backup"
+    backup(full, folder, progress=Silent())
+
+    def meanwhile() -> None:
+        with pytest.raises(WorkspaceError, match=f"the backup {folder} is in use by process {os.getpid()}"):
+            backup(full, folder, progress=Silent())
+
+    monkeypatch.setattr(os, "sync", meanwhile)  # before the first has written its manifest
+    assert backup(full, folder, progress=Silent()).rows["photo"] == 4
+    assert to(tmp_path / "new")(folder).rows["photo"] == 4
+
+
+def test_a_backup_that_was_stopped_before_its_first_word_can_be_repeated(full: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / ".lock").touch()
+    assert backup(full, tmp_path / "backup", progress=Silent()).rows["photo"] == 4
+
+
+def test_fewer_rows_than_the_manifest_tells_of_are_no_backup(full: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    backup(full, folder, progress=Silent())
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    database = Database(f"sqlite:///{folder / manifest['database']}")
+    with database.write() as session:
+        session.execute(text("DELETE FROM job"))
+    database.dispose()
+    manifest["sha256"] = hashlib.sha256((folder / manifest["database"]).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BadRequest, match=f"has not the rows that {MANIFEST} tells of"):
+        to(tmp_path / "new")(folder)
+    assert backup(full, folder, progress=Silent()).rows == manifest["rows"]  # renewing mends it
+    assert to(tmp_path / "new")(folder).rows == manifest["rows"]
+
+
+def test_bytes_that_are_there_already_are_read_too(full: Workspace, tmp_path: Path) -> None:
+    folder, new = tmp_path / "backup", Workspace.create(tmp_path / "new")
+    backup(full, folder, progress=Silent())
+    whole, rotten, *_ = (path.read_bytes() for path in stored(full))
+    new.blobs.put(whole)
+    new.blobs.put(rotten)
+    path = next(path for path in stored(new) if path.read_bytes() == rotten)
+    path.write_bytes(rotten[:-1] + bytes([rotten[-1] ^ 1]))
+    done = to(new.root)(folder)
+    assert (done.blobs, done.copied, done.lost) == (6, 5, [])
+    assert clean(new)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_what_comes_while_bytes_are_copied_is_not_written_over(
+    engine: str,
+    full: Workspace,
+    photo: PhotoMaker,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = database_url(engine, request)
+    backup(full, tmp_path / "backup", progress=Silent())
+    new = Workspace.create(tmp_path / "new", database_url=url)
+    later, put = photo("later.png", 77), BlobStore.put
+
+    def ingesting(store: BlobStore, data: bytes) -> str:
+        monkeypatch.setattr(BlobStore, "put", put)
+        assert service.ingest(new, [str(later)], progress=Silent()).added == ["later.png"]
+        return put(store, data)
+
+    monkeypatch.setattr(BlobStore, "put", ingesting)
+    with pytest.raises(BadRequest, match=r"is not empty \(it has photo\)"):
+        to(new.root, database_url=url)(tmp_path / "backup")
+    assert [photo["name"] for photo in rows(new)["photo"]] == ["later.png"]
+    new.close()
+
+
+@pytest.mark.postgres
+def test_who_writes_during_the_last_step_of_a_restore_comes_after_it(
+    full: Workspace,
+    photo: PhotoMaker,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = database_url("postgresql", request)
+    backup(full, tmp_path / "backup", progress=Silent())
+    new = Workspace.create(tmp_path / "new", database_url=url)
+    later, copy = photo("later.png", 77), copying.copy_rows
+    with ThreadPoolExecutor() as threads:
+        ingested: list[Future[Any]] = []
+
+        def waits() -> int | None:
+            with new.database.read() as session:
+                return session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+        def ingesting(source: Session, target: Session) -> dict[str, int]:
+            ingested.append(threads.submit(service.ingest, new, [str(later)], progress=Silent()))
+            while not waits() and not ingested[0].done():
+                time.sleep(0.05)
+            return copy(source, target)
+
+        monkeypatch.setattr("annotator.backup.copy_rows", ingesting)
+        assert to(new.root, database_url=url)(tmp_path / "backup").rows["photo"] == 4
+        assert ingested[0].result().added == ["later.png"]
+    assert len(rows(new)["photo"]) == 5
+    new.close()
+
+
+@pytest.mark.postgres
+def test_work_that_an_earlier_workspace_left_in_the_engine_is_noticed(
+    full: Workspace, photos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = database_url("postgresql", request)
+    backup(full, tmp_path / "backup", progress=Silent())
+    old = Workspace.create(tmp_path / "old", database_url=url)
+    fill(old, photos)
+    with old.database.write() as session:
+        session.execute(text("DROP SCHEMA public CASCADE"))
+        session.execute(text("CREATE SCHEMA public"))
+    old.close()
+    with pytest.raises(
+        BadRequest, match=r"is not empty \(it has the job engine's work, on PostgreSQL in the schema dbos"
+    ):
+        to(tmp_path / "new", database_url=url)(tmp_path / "backup")
+    again = Workspace.create(tmp_path / "again", database_url=url)
+    with pytest.raises(WorkspaceError, match="had a job-1 before, of a workspace whose tables are gone"):
+        fill(again, photos)
+    assert rows(again)["job"] == []  # and what the engine would not carry out is not queued
+    with again.database.write() as session:
+        for name in ("dbos", "public"):
+            session.execute(text(f"DROP SCHEMA {name} CASCADE"))
+        session.execute(text("CREATE SCHEMA public"))
+    again.close()
+    assert to(tmp_path / "new", database_url=url)(tmp_path / "backup").requeued == 2
+
+
 def test_a_store_on_s3(s3: str, tmp_path: Path, photos: Path) -> None:
     team = Workspace.create(tmp_path / "team", store_url=s3)
     fill(team, photos)
@@ -306,11 +450,11 @@ for shade in range(1000, 100000):
 
 
 @pytest.fixture
-def writer(workspace: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def writer(shared: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that takes photos in and annotates them, until it is killed."""
     (tmp_path / "many").mkdir()
     here = Path(__file__).parent
-    command = [sys.executable, "-c", WRITER, str(here), str(workspace.root), str(tmp_path / "many")]
+    command = [sys.executable, "-c", WRITER, str(here), str(shared.root), str(tmp_path / "many")]
     environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=here.parents[1]) as process:
         assert process.stdout is not None
@@ -319,15 +463,26 @@ def writer(workspace: Workspace, tmp_path: Path) -> Iterator[subprocess.Popen[st
         process.kill()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
+    """A workspace that knows its own database, as other processes open it."""
+    url = database_url(request.param, request)
+    workspace = Workspace.create(tmp_path / "shared", database_url=url)
+    if url is not None:
+        (workspace.root / "hoi-annotate.toml").write_text(f'database_url = "{url}"\n', encoding="utf-8")
+    yield workspace
+    workspace.close()
+
+
 def test_a_backup_while_somebody_writes_is_a_whole(
-    workspace: Workspace, writer: subprocess.Popen[str], tmp_path: Path
+    shared: Workspace, writer: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     before = 0
     for turn in range(3):
-        while _revisions(workspace) <= before:
+        while _revisions(shared) <= before:
             assert writer.poll() is None
             time.sleep(0.05)
-        done = backup(workspace, tmp_path / "backup", progress=Silent())
+        done = backup(shared, tmp_path / "backup", progress=Silent())
         assert done.lost == []
         assert done.rows["revision"] > before
         before = done.rows["revision"]

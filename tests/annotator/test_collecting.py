@@ -117,7 +117,11 @@ def test_another_workspaces_store_is_left_alone(full: Workspace, tmp_path: Path)
         gc(other)
 
 
-def test_a_store_on_s3(s3: str, tmp_path: Path, photo: Callable[..., Path]) -> None:
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_store_on_s3(s3: str, tmp_path: Path, photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     team = Workspace.create(tmp_path / "team", store_url=s3)
     photo("can.png", 2)
     photo("nohand.png", 3)
@@ -126,8 +130,16 @@ def test_a_store_on_s3(s3: str, tmp_path: Path, photo: Callable[..., Path]) -> N
         session.query(Job).update({"state": "superseded"})
     digest = team.blobs.put(b"nobody's")
     time.sleep(1.1)  # S3 counts seconds
+    with monkeypatch.context() as patch:
+        patch.setattr("db.blobs.obstore.delete", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            collect(team, older_than=timedelta(0), delete=True, progress=Silent())
+    time.sleep(1.1)
+    done = collect(team, older_than=timedelta(0), delete=True, progress=Silent())
+    assert (done.unnamed, done.remains, done.deleted) == (1, 1, 1)  # the mark, without which
     assert collect(team, older_than=timedelta(0), delete=True, progress=Silent()).deleted == 1
     assert digest not in team.blobs
+    assert list(team.blobs.remains()) == []
     assert check(team, progress=Silent()).blobs["missing"] == 0
 
 

@@ -11,19 +11,24 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
 from local_s3 import S3Server, s3_running
 
-from db.blobs import REFRESH_AFTER, Blob, BlobStore
+from db.blobs import GIVES_UP_S, MARK_HOLDS, REFRESH_AFTER, Blob, BlobStore
 from db.errors import BlobCorrupt, BlobMissing, StorageFull, StorageUnwritable
 from db.stores import RETRIES
 
 ROOT = Path(__file__).parents[2]
 LONG_AGO = time.time() - 2 * REFRESH_AFTER.total_seconds()
+ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.fixture
@@ -98,7 +103,7 @@ def test_what_goes_after_a_put_has_seen_it_is_put_again(any_store: BlobStore, mo
 
     def look(digest: str) -> Blob:
         if next(deletes, False):
-            assert BlobStore(any_store.url).delete(digest, unless_put_after=datetime.max.replace(tzinfo=UTC))
+            assert BlobStore(any_store.url).delete(digest, unless_put_after=ALWAYS)
         return head(digest)
 
     monkeypatch.setattr(any_store, "_head", look)
@@ -106,8 +111,17 @@ def test_what_goes_after_a_put_has_seen_it_is_put_again(any_store: BlobStore, mo
     assert any_store.get(digest) == b"cup"
 
 
+class Skewed(datetime):
+    """A clock that is an hour's quarter fast, the most that S3 allows."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(minutes=15)
+
+
+@pytest.mark.parametrize("clock", [datetime, Skewed])
 def test_what_is_put_again_in_the_middle_of_its_deletion_stays(
-    any_store: BlobStore, monkeypatch: pytest.MonkeyPatch
+    any_store: BlobStore, monkeypatch: pytest.MonkeyPatch, clock: type[datetime]
 ) -> None:
     monkeypatch.setattr("db.blobs.REFRESH_AFTER", timedelta(0))
     digest, writer = any_store.put(b"cup"), BlobStore(any_store.url)
@@ -118,34 +132,136 @@ def test_what_is_put_again_in_the_middle_of_its_deletion_stays(
         put_again.wait()
         return old
 
-    def is_marked(digest: str) -> bool:
+    def marked_at(digest: str) -> datetime | None:
         put_again.set()
-        return BlobStore(any_store.url)._is_marked(digest)
+        return BlobStore(any_store.url)._marked_at(digest)
 
     monkeypatch.setattr(any_store, "_head", look)
-    monkeypatch.setattr(writer, "_is_marked", is_marked)
+    monkeypatch.setattr(writer, "_marked_at", marked_at)
     with ThreadPoolExecutor() as threads:
         deletion = threads.submit(any_store.delete, digest, unless_put_after=old.modified)
         looked.wait()
+        monkeypatch.setattr("db.blobs.datetime", clock)
         writer.put(b"cup")
         assert deletion.result()
     assert writer.get(digest) == b"cup"
+    assert list(writer.remains()) == []
 
 
-def test_a_deletion_that_was_killed_is_in_nobodys_way(store: BlobStore, tmp_path: Path) -> None:
-    digest, after = store.put(b"cup"), datetime.max.replace(tzinfo=UTC)
-    (path,) = files(tmp_path)
-    mark = path.with_name(f"{digest}.going")
-    mark.touch()
-    assert not store.delete(digest, unless_put_after=after)  # it may be going on
-    os.utime(mark, (LONG_AGO, LONG_AGO))
-    os.utime(path, (LONG_AGO, LONG_AGO))
-    assert [found for found, _, _ in store.remains()] == [mark]
+def test_a_deletion_that_takes_long_is_given_up(any_store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest, now, head = any_store.put(b"cup"), time.time, any_store._head
+
+    def freeze(digest: str) -> Blob:
+        found = head(digest)
+        monkeypatch.setattr(time, "time", lambda: now() + GIVES_UP_S)
+        return found
+
+    monkeypatch.setattr(any_store, "_head", freeze)
+    assert not any_store.delete(digest, unless_put_after=ALWAYS)
+    assert any_store.get(digest) == b"cup"
+    assert list(any_store.remains()) == []
+
+
+def test_a_mark_outlasts_the_deletion_that_made_it() -> None:
+    assert MARK_HOLDS.total_seconds() > GIVES_UP_S + 30  # what one request may take
+
+
+def test_a_deletion_without_an_answer_is_not_sent_again_and_leaves_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = "ab" * 32
+    with failing_s3("POST") as (address, asked):  # by which S3 deletes
+        for name, value in {"ENDPOINT_URL": address, "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        with pytest.raises(StorageUnwritable):
+            BlobStore("s3://bucket/x").delete(digest, unless_put_after=ALWAYS)
+    assert asked == [
+        f"PUT /bucket/x/going/{digest}",
+        f"HEAD /bucket/x/ab/{digest}",
+        "POST /bucket?delete",
+    ]
+
+
+@contextmanager
+def failing_s3(fails: str) -> Iterator[tuple[str, list[str]]]:
+    """A server that has every old blob, and does not carry out one kind of request; its address, what it was asked."""
+    asked: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(503 if self.command == fails else 200)
+            self.send_header("ETag", '"x"')
+            self.send_header("Last-Modified", format_datetime(datetime.fromtimestamp(LONG_AGO, UTC), usegmt=True))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_POST = do_PUT  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+import obstore
+from db.blobs import BlobStore
+obstore.delete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+BlobStore(sys.argv[1]).delete(sys.argv[2], unless_put_after=datetime.max.replace(tzinfo=UTC))
+"""
+
+
+def kill_in_deletion(store: BlobStore, digest: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, store.url, digest], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_deletion_that_was_killed_holds_a_writer_for_a_while_only(
+    any_store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = any_store.put(b"cup")
+    kill_in_deletion(any_store, digest)
+    assert not any_store.delete(digest, unless_put_after=ALWAYS)  # it may be going on
+    monkeypatch.setattr("db.blobs.REFRESH_AFTER", timedelta(0))
+    put, waited = obstore.put, [0.0]
+    puts: list[str] = []
+
+    def counted(store: Any, key: str, data: bytes, **options: Any) -> Any:
+        puts.append(key)
+        return put(store, key, data, **options)
+
+    monkeypatch.setattr(obstore, "put", counted)
+    monkeypatch.setattr(time, "monotonic", lambda: waited[0])
+    monkeypatch.setattr(time, "sleep", lambda _: waited.__setitem__(0, waited[0] + 10))
+    any_store.put(b"cup")
+    assert 0 < waited[0] <= MARK_HOLDS.total_seconds() + 10
+    assert puts == [f"{digest[:2]}/{digest}"] * 2  # to see whether it is there, and over it
+    assert any_store.get(digest) == b"cup"
+    (mark,) = any_store.remains()
+    any_store.discard(mark)
+    assert list(any_store.remains()) == []
+    assert any_store.delete(digest, unless_put_after=ALWAYS)
+
+
+def test_a_deletion_that_was_killed_long_ago_holds_nobody(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put(b"cup")
+    kill_in_deletion(store, digest)
+    for path in files(tmp_path):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    monkeypatch.delattr(time, "sleep")
     store.put(b"cup")
-    assert path.stat().st_mtime > LONG_AGO + 1
-    assert not store.delete(digest, unless_put_after=after)  # this one takes the mark away
-    assert store.delete(digest, unless_put_after=after)
-    assert files(tmp_path) == []
+    assert next(iter(store.list())).modified.timestamp() > LONG_AGO + 60
 
 
 def test_a_probe_leaves_nothing(any_store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +273,7 @@ def test_a_probe_leaves_nothing(any_store: BlobStore, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(obstore, "delete", denied)
     any_store.probe()
-    assert len(list(any_store.list())) == 1
+    assert sum(len(batch) for batch in obstore.list(any_store._store)) == 1
 
 
 def test_a_blob_that_is_put_again_after_long_counts_as_new(store: BlobStore, tmp_path: Path) -> None:
@@ -175,7 +291,7 @@ def test_a_list_tells_of_blobs_only(store: BlobStore, tmp_path: Path) -> None:
     (path.parents[1] / ".DS_Store").touch()
     (path.parent / f"{digest}#1").write_bytes(b"a killed writer was here")
     assert [blob.digest for blob in store.list()] == [digest]
-    assert [(part.name, size) for part, size, _ in store.remains()] == [(f"{digest}#1", 24)]
+    assert [(part.name, part.size) for part in store.remains()] == [(f"{digest[:2]}/{digest}#1", 24)]
 
 
 def test_a_store_that_may_not_be_made_is_one_clear_line(tmp_path: Path) -> None:
