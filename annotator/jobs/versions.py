@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import String, column, inspect, select, table
 from sqlalchemy.orm import Session
 
 from annotator.jobs.queue import BULK, REVIEW, VERSION, JobQueue
@@ -49,7 +49,7 @@ def _entries(session: Session) -> Sequence[tuple[str, str]]:
     schema = None if session.get_bind().dialect.name == "sqlite" else "dbos"
     if not inspect(session.connection()).has_table("workflow_status", schema=schema):
         return []  # nothing was ever queued
-    name, version = column("workflow_uuid"), column("application_version")
+    name, version = column("workflow_uuid", String), column("application_version", String)
     ours = column("name").in_((REVIEW, BULK)) & column("status").in_(("ENQUEUED", "PENDING"))
     found = select(name, version).select_from(table("workflow_status", schema=schema)).where(ours, version != VERSION)
     return session.execute(found.order_by(name)).tuples().all()

@@ -471,6 +471,12 @@ def chunk_of(workspace: Workspace, queue: JobQueue, photo: PhotoMaker, names: tu
     bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=len(names))
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk is done to its end on a slow machine too."""
+    monkeypatch.setattr(bulk, "LONG_S", 3600.0)
+
+
 def reasons(workspace: Workspace) -> dict[str, str | None]:
     with workspace.database.read() as session:
         assert {chunk.state for chunk in session.query(Chunk)} == {"done"}
@@ -478,6 +484,7 @@ def reasons(workspace: Workspace) -> dict[str, str | None]:
         return {photo.name: photo.reason for photo in session.query(Photo)}
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_photo_that_the_database_never_takes_fails_and_the_next_is_done(
     workspace: Workspace, queue: JobQueue, photo: PhotoMaker
 ) -> None:
@@ -494,6 +501,7 @@ def test_a_photo_that_the_database_never_takes_fails_and_the_next_is_done(
     assert found["b.png"] is None
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_pair_whose_name_is_taken_fails_its_photo(
     workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
