@@ -8,7 +8,7 @@ faster or the photo was queued again meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.exc import IntegrityError
 
@@ -19,7 +19,7 @@ from annotator.records import without_name
 from annotator.reoptimising import photo_task
 from annotator.work import MOST_TRIES, Outcome, Task
 from annotator.workspace import Workspace
-from db.errors import DatabaseBusy, RevisionConflict
+from db.errors import RevisionConflict
 from db.models import Photo, PhotoStatus
 from db.repositories import Photos
 from exports.text import counted
@@ -62,7 +62,7 @@ def costs(
 def take_over(workspace: Workspace, statuses: Sequence[PhotoStatus], limit: int | None) -> Sequence[Photo]:
     """The readable photos in these states, in ingest order; from now on they wait for this run and in no queue."""
     with workspace.database.write() as session:
-        ids = Photos(session).readable(statuses, limit)
+        ids = Photos(session).readable(statuses, limit, lock=True)
         Photos(session).await_again(ids, None)
     with workspace.database.read() as session:
         return Photos(session).some(ids)
@@ -93,13 +93,14 @@ def begun(workspace: Workspace, recipe: Recipe, photos: Sequence[Photo]) -> Iter
 
 
 def _record(workspace: Workspace, outcome: Outcome, trigger: str, result: Annotated, progress: Progress) -> None:
-    for left in reversed(range(_MOST_MOVES)):
+    for _ in range(_MOST_MOVES):
         try:
             written = _write(workspace, outcome, trigger)
             break
-        except (RevisionConflict, IntegrityError):  # a reviewer's job published one of its pairs meanwhile
-            if not left:
-                raise DatabaseBusy(f"{outcome.task.name}: its pairs kept changing; repeat the command") from None
+        except (RevisionConflict, IntegrityError) as error:  # a reviewer's job published one of its pairs meanwhile
+            why: Exception = error
+    else:
+        written = _write(workspace, replace(outcome, answers=(), failure=_why_never(why)), trigger)
     if written is None:
         return
     reason, published, unchanged = written
@@ -112,6 +113,12 @@ def _record(workspace: Workspace, outcome: Outcome, trigger: str, result: Annota
         progress.failed(name, reason)
         return
     progress.done(name, said(len(published) + len(unchanged), [answer.seconds for answer in outcome.answers]))
+
+
+def _why_never(error: Exception) -> str:
+    """As when another photo's pair has the name of one of its pairs."""
+    why = str(error.orig).strip().splitlines()[0] if isinstance(error, IntegrityError) else "they kept changing"
+    return f"its pairs cannot be recorded: {why}; 'hoi-annotate preannotate --retry' tries again"
 
 
 def said(pairs: int, seconds: Sequence[dict[str, float]]) -> str:

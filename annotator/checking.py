@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from annotator.jobs.versions import left_behind
 from annotator.progress import Progress
 from annotator.records import RECONSTRUCTION
 from annotator.workspace import Workspace
@@ -40,6 +41,7 @@ def check(workspace: Workspace, *, deep: bool = False, progress: Progress) -> Ch
         )
         found.broken += audit.broken(RECONSTRUCTION)
         found.broken += _sums(found, audit)
+        found.broken += left_behind(session)
         named = dict(audit.named())
     stored = {blob.digest: blob.size for blob in workspace.blobs.list()}
     damaged = [d for d, size in named.items() if d in stored and size is not None and stored[d] != size]

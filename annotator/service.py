@@ -95,7 +95,7 @@ def submit_review(
     The pair's status follows only when that is still its newest revision. Repeating a verdict changes nothing.
     """
     with workspace.database.write() as session:
-        pair = Pairs(session).find(name)
+        pair = Pairs(session).lock(Pairs(session).find(name))
         revision = Revisions(session).get(pair, number)
         recorded = (
             add_review(session, pair, revision, verdict, reviewer, comment, {}, source, {}, external_id) is not None

@@ -28,13 +28,13 @@ def told(workspace: Workspace, job_id: int) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            log.warning("job given up", error=type(error).__name__)
+            log.warning("job given up", error=_said(error))
             raise
         seconds = round(time.monotonic() - began, 3)
         try:
             log.info("job over", seconds=seconds, **_of_job(workspace, job_id))
         except (StorageError, DBAPIError) as error:  # the job is over all the same
-            log.warning("job over", seconds=seconds, error=type(error).__name__)
+            log.warning("job over", seconds=seconds, error=_said(error))
 
 
 def _of_job(workspace: Workspace, job_id: int) -> dict[str, Any]:
@@ -61,8 +61,13 @@ def told_chunk(chunk_id: int, photos: int, recipe: str) -> Iterator[Callable[[in
         try:
             yield over
         except BaseException as error:
-            log.warning("chunk given up", error=type(error).__name__)
+            log.warning("chunk given up", error=_said(error))
             raise
+
+
+def _said(error: BaseException) -> str:
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 class OfPhoto(Progress):

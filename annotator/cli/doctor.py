@@ -135,6 +135,7 @@ def _workspace(given: Path | None) -> Callable[[], Findings]:
     def check() -> Findings:
         from annotator import overview
         from annotator.errors import WorkspaceError
+        from annotator.jobs.versions import left_behind
         from annotator.workspace import Workspace
         from db.errors import StorageError
         from db.migrate import HEAD
@@ -153,6 +154,8 @@ def _workspace(given: Path | None) -> Callable[[], Findings]:
             yield "ok", "store", opened.store_url
             yield "ok", "recipe", Recipe.load(opened.settings.recipe).name
             yield from _work(overview.work(opened))
+            with opened.database.read() as session:
+                yield from (("note", what, wrong) for what, wrong in left_behind(session))
         except (StorageError, HoiError) as error:
             yield "FAIL", "workspace", str(error)
 

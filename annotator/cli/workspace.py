@@ -240,9 +240,13 @@ def _describe(found: dict[str, Any]) -> None:
 
 
 def upgrade(workspace: WorkspaceOption = None) -> None:
-    """Bring the tables up to what this program needs."""
+    """Bring the tables, and work that waits in the queue, up to what this program needs."""
+    from annotator.jobs.versions import requeue
     from annotator.workspace import Workspace
     from db.migrate import HEAD
 
-    before = Workspace.find(workspace).upgrade()
+    opened = Workspace.find(workspace)
+    before = opened.upgrade()
     output.say(f"tables are at version {HEAD}" + ("" if before == HEAD else f" (before: {before or 'none'})"))
+    if moved := requeue(opened):
+        output.say(f"queued anew what waited for workers of another version: {moved} in all")

@@ -7,18 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from annotator import logs, telling, work
 from annotator.annotating import Annotated, annotate, begun, said, wanted
+from annotator.jobs.outages import NO_FAULT, Tries, known
 from annotator.jobs.queue import JobQueue
 from annotator.progress import Progress
 from annotator.workspace import Workspace
-from db.errors import StorageError
 from db.models import Photo
 from db.repositories import Chunks, Photos, Revisions, Workers
-from pipeline.errors import MissingWeights
 from pipeline.recipe import Recipe
 
 LONG_S = 30.0
@@ -58,7 +56,7 @@ def enqueue(
     for start in range(0, len(photos), size * _AT_ONCE):
         with workspace.database.write() as session:
             few = photos[start : start + size * _AT_ONCE]  # without those that somebody else has queued meanwhile
-            few = Photos(session).readable(wanted(retry=retry, redo=redo), None, queued=redo, among=few)
+            few = Photos(session).readable(wanted(retry=retry, redo=redo), None, queued=redo, among=few, lock=True)
             for at in range(0, len(few), size):
                 queue.add_chunk(session, recipe, trigger, few[at : at + size])
         count += len(few)
@@ -82,7 +80,7 @@ class BulkJobs:
     ) -> None:
         self._workspace, self._queue, self._name = workspace, queue, name
         self._perform, self._stopping = perform, stopping
-        self._forgiven: list[Photo] = []  # whose last try does not count, which the database was not there to be told
+        self._tries = Tries[Photo](workspace.database, lambda session, p: Photos(session).forgive(p.id, p.chunk_id))
 
     def carry_out(self, chunk_id: int) -> None:
         """Annotates the chunk's photos that wait; what is left when time is up or the worker ends is a new chunk.
@@ -90,15 +88,26 @@ class BulkJobs:
         Raises what is no fault of a photo: no room, no weights, a database or store that does not answer.
         """
         database = self._workspace.database
-        with database.write() as session:
-            for photo in self._forgiven:
-                Photos(session).forgive(photo.id, photo.chunk_id)
+        try:
+            with known(database):
+                self._carry_out(chunk_id)
+        except NO_FAULT:
+            raise
+        except Exception as error:  # a bug: a chunk must have an end, or its photos wait for ever
+            log.exception("chunk failed")
+            with database.write() as session:
+                for photo in Photos(session).waiting(chunk_id):
+                    Photos(session).settle(photo.id, chunk_id, "failed", work.unexpected(error), [])
+                Chunks(session).end(chunk_id)
+
+    def _carry_out(self, chunk_id: int) -> None:
+        self._tries.tell()
+        with self._workspace.database.write() as session:
             Chunks(session).begin(chunk_id, self._name)
             chunk = Chunks(session).get(chunk_id)
             recipe, trigger = Recipe(**chunk.recipe), chunk.trigger
             photos = Photos(session).waiting(chunk_id)
             session.expunge_all()
-        self._forgiven.clear()
         with telling.told_chunk(chunk_id, len(photos), recipe.name) as over:
             took: list[float] = []
             began = time.monotonic()
@@ -121,29 +130,20 @@ class BulkJobs:
             Chunks(session).end(chunk_id)
         return len(left)
 
-    def _forgive(self, photo: Photo) -> None:
-        """What it was given up for is no fault of the photo; it may be that the database is away."""
-        try:
-            with self._workspace.database.write() as session:
-                Photos(session).forgive(photo.id, photo.chunk_id)
-        except (StorageError, DBAPIError):
-            self._forgiven.append(photo)
-
     def _annotate(self, photo: Photo, recipe: Recipe, trigger: str) -> None:
         def run(tasks: Iterable[work.Task]) -> Iterator[work.Outcome]:
             return map(self._perform, tasks)
 
-        database = self._workspace.database
         tasks, tell = begun(self._workspace, recipe, [photo]), telling.OfPhoto()
         with logs.bound(photo=photo.name):
             try:
-                annotate(self._workspace, tasks, run, trigger, Annotated(), tell)
-            except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-                self._forgive(photo)
+                with self._tries.of(photo):
+                    annotate(self._workspace, tasks, run, trigger, Annotated(), tell)
+            except NO_FAULT:
                 raise
             except Exception as error:  # a bug, or a recipe this program does not know, must not stop the queue
                 log.exception("photo failed")
-                with database.write() as session:
+                with self._workspace.database.write() as session:
                     Photos(session).settle(photo.id, photo.chunk_id, "failed", work.unexpected(error), [])
 
 

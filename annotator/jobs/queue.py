@@ -46,6 +46,10 @@ class JobQueue:
         self._enqueue(session, BULK, f"chunk-{chunk.id}", _BULK, chunk.id)
         return chunk
 
+    def cancel(self, names: Sequence[str]) -> None:
+        """Takes entries out of the queue, also those a worker has begun."""
+        self._client.cancel_workflows(list(names))
+
     def close(self) -> None:
         self._client.destroy()
 

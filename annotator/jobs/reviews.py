@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from annotator import logs, work
+from annotator.jobs.outages import NO_FAULT, Tries, known
 from annotator.publishing import publish
 from annotator.records import without_name
 from annotator.reoptimising import carry_out, plan, plan_first
@@ -22,7 +23,7 @@ from annotator.workspace import Workspace
 from db.errors import BlobCorrupt, BlobMissing, RevisionConflict, StorageError
 from db.models import Job, Revision
 from db.repositories import Jobs, Pairs, Revisions
-from pipeline.errors import HoiError, MissingWeights
+from pipeline.errors import HoiError
 from pipeline.recipe import Recipe
 
 log = logs.get_logger(__name__)
@@ -33,46 +34,32 @@ class ReviewJobs:
 
     def __init__(self, workspace: Workspace, name: str, perform: Callable[[work.Task], work.Outcome]) -> None:
         self._workspace, self._name, self._perform = workspace, name, perform
-        self._forgiven: list[int] = []  # whose last try does not count, which the database was not there to be told
+        self._tries = Tries[int](workspace.database, lambda session, job: Jobs(session).forgive(Jobs(session).get(job)))
 
     def compute(self, job_id: int) -> dict[str, Any] | None:
         """The answer as JSON, its bytes in the store; None when there is nothing to publish.
 
         Raises what is no fault of the job: no room, no weights, a database or store that does not answer.
         """
-        database = self._workspace.database
-        with database.write() as session:
-            for forgiven in self._forgiven:
-                Jobs(session).forgive(Jobs(session).get(forgiven))
+        self._tries.tell()
+        with self._workspace.database.write() as session:
             job = Jobs(session).get(job_id)
             number = job.tries if Jobs(session).begin(job, self._name) else None
-        self._forgiven.clear()
         if number is None:
             return None
         if number > work.MOST_TRIES:
             self.fail(job_id, f"its worker died {work.MOST_TRIES} times while it was carried out")
             return None
         try:
-            return self._answer(job_id)
-        except (BlobMissing, BlobCorrupt) as error:
-            self.fail(job_id, str(error))
-        except (MissingWeights, StorageError, DBAPIError, OSError, work.HandedBack):
-            self._forgive(job_id)
+            with self._tries.of(job_id):
+                return self._answer(job_id)
+        except NO_FAULT:
             raise
-        except HoiError as error:
+        except (HoiError, StorageError) as error:
             self.fail(job_id, str(error))
         except Exception as error:  # a bug must not hold up the others' jobs
-            log.exception("job failed")
-            self.fail(job_id, work.unexpected(error))
+            self._fail_by_bug(job_id, error)
         return None
-
-    def _forgive(self, job_id: int) -> None:
-        """What it was given up for is no fault of the job; it may be that the database is away."""
-        try:
-            with self._workspace.database.write() as session:
-                Jobs(session).forgive(Jobs(session).get(job_id))
-        except (StorageError, DBAPIError):
-            self._forgiven.append(job_id)
 
     def _answer(self, job_id: int) -> dict[str, Any]:
         with self._workspace.database.read() as session:
@@ -82,37 +69,60 @@ class ReviewJobs:
             else:
                 planned = plan_first(self._workspace, job.photo)
         answer, _ = carry_out(planned, self._perform)
-        npz = self._workspace.blobs.put(answer.npz)
         recipe = planned.task.recipe
         return {
-            "answer": asdict(answer) | {"npz": npz},
+            "answer": asdict(answer) | {"npz": self._put(answer.npz)},
             "seen": planned.seen,
             "recipe": [recipe.name, recipe.settings],
         }
 
-    def publish(self, job_id: int, made: dict[str, Any]) -> bool:
-        """Ends the job; False when the pair has moved on meanwhile and the answer must be computed again."""
-        npz = self._workspace.blobs.get(made["answer"]["npz"])
-        answer = work.Answer(**(made["answer"] | {"npz": npz}))
+    def _put(self, npz: bytes) -> str:
+        """Its digest in the store, where a power cut may have left half of it under that name."""
+        blobs = self._workspace.blobs
+        digest = blobs.put(npz)
         try:
-            with self._workspace.database.write() as session:
-                job = Jobs(session).get(job_id)
-                if Jobs(session).lock(job):
-                    revision = _write(session, job, answer, made["seen"], Recipe(*made["recipe"]))
-                    unchanged = None if revision else "the edits change nothing"
-                    Jobs(session).end(job, "done", revision_id=revision.id if revision else None, reason=unchanged)
-        except RevisionConflict:
+            blobs.get(digest)
+        except (BlobMissing, BlobCorrupt):
+            blobs.replace(npz)
+        return digest
+
+    def publish(self, job_id: int, made: dict[str, Any]) -> bool:
+        """Ends the job; False when the pair has moved on meanwhile, or the answer's bytes are lost, and it must be
+        computed again. Raises as `compute`."""
+        try:
+            with known(self._workspace.database):
+                self._publish(job_id, made)
+        except NO_FAULT:
+            raise
+        except (RevisionConflict, IntegrityError, BlobMissing, BlobCorrupt) as error:
+            log.info("answer is to be computed again", reason=str(error))
             return False
+        except Exception as error:
+            self._fail_by_bug(job_id, error)
         return True
 
+    def _publish(self, job_id: int, made: dict[str, Any]) -> None:
+        npz = self._workspace.blobs.get(made["answer"]["npz"])
+        answer = work.Answer(**(made["answer"] | {"npz": npz}))
+        with self._workspace.database.write() as session:
+            job = Jobs(session).get(job_id)
+            if Jobs(session).lock(job):
+                revision = _write(session, job, answer, made["seen"], Recipe(*made["recipe"]))
+                unchanged = None if revision else "the edits change nothing"
+                Jobs(session).end(job, "done", revision_id=revision.id if revision else None, reason=unchanged)
+
+    def _fail_by_bug(self, job_id: int, error: Exception) -> None:
+        log.exception("job failed")
+        self.fail(job_id, work.unexpected(error))
+
     def fail(self, job_id: int, reason: str) -> None:
-        """The job is over; what it was about waits for a reviewer again."""
+        """The job is over; what it was about waits for a reviewer again, unless one has given a verdict meanwhile."""
         with self._workspace.database.write() as session:
             job = Jobs(session).get(job_id)
             if not Jobs(session).lock(job):
                 return
             if job.pair is not None:
-                job.pair.status = "preannotated"
+                Pairs(session).move(job.pair, "reoptimising", "preannotated")
             else:
                 job.photo.reason = without_name(reason, job.photo.name)
             Jobs(session).end(job, "failed", reason=without_name(reason, job.photo.name))
@@ -126,6 +136,6 @@ def _write(session: Session, job: Job, answer: work.Answer, seen: int, recipe: R
         job.pair, job.photo.status, job.photo.reason = pair, "done", None
         return revision
     if Revisions(session).get(job.pair, seen).content_digest == answer.digest:
-        job.pair.status = "preannotated"
+        Pairs(session).move(job.pair, "reoptimising", "preannotated")
         return None
     return publish(session, job.pair, answer, recipe, "review", expected=seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from pipeline.errors import HoiError
 
 GRACE_S = 30  # for what is in work when it is to stop
 _PAUSE_S = 2.0  # before a slot is started again
+_DEVICES = Path("/dev")
 _UNFIT = 3  # exit code of a slot that has said why it cannot work
 
 
@@ -69,7 +71,8 @@ class Slots:
         self._hurry.set()
 
     def _started(self, number: int) -> BaseProcess:
-        about = (self._workspace.root, self._workspace.settings.model_dump(), self._ready[number])
+        gpu = own_gpu(number) if self._count > 1 else None
+        about = (self._workspace.root, self._workspace.settings.model_dump(), self._ready[number], gpu)
         slot = self._context.Process(target=_slot, args=about, name=f"slot {number}")
         slot.start()
         return slot
@@ -101,8 +104,19 @@ def _how(code: int | None) -> str:
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _slot(root: Path, settings: dict[str, Any], ready: Any) -> None:
-    """A slot's process, until SIGTERM."""
+def own_gpu(number: int) -> str | None:
+    """Which of the GPUs that CUDA shows here is a slot's, the next one for the next; None where there is none."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None:
+        shown = ",".join(str(at) for at, _ in enumerate(_DEVICES.glob("nvidia[0-9]*")))
+    gpus = [gpu.strip() for gpu in shown.split(",") if gpu.strip()]
+    return gpus[number % len(gpus)] if gpus else None
+
+
+def _slot(root: Path, settings: dict[str, Any], ready: Any, gpu: str | None) -> None:
+    """A slot's process, until SIGTERM. `gpu`: the only one that it and what it starts may see; None: as it comes."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     work.end_with_parent()
     workspace = Workspace(root, **settings)

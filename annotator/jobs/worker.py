@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 import socket
 import threading
@@ -11,18 +12,16 @@ from pathlib import Path
 from typing import ParamSpec, TextIO, TypeVar
 
 from dbos import DBOS, DBOSConfig, StepOptions
-from sqlalchemy.exc import DBAPIError
 
 from annotator import logs, work
 from annotator.errors import WorkspaceError
 from annotator.jobs.bulk import BulkJobs
 from annotator.jobs.heartbeat import Heartbeat
+from annotator.jobs.outages import AWAY, UNFIT
 from annotator.jobs.queue import BULK, QUEUE, REVIEW, VERSION, JobQueue, quiet
 from annotator.jobs.reviews import ReviewJobs
 from annotator.telling import told
 from annotator.workspace import Workspace
-from db.errors import StorageError
-from pipeline.errors import HoiError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,7 +79,8 @@ class JobWorker:
                     made = DBOS.run_step(_step("compute"), self._fit(reviews.compute), job_id)
                     if made is None or DBOS.run_step(_step("publish"), self._fit(reviews.publish), job_id, made):
                         return
-                DBOS.run_step(_step("give up"), reviews.fail, job_id, "the pair kept changing meanwhile; fix it again")
+                why = "the pair kept changing meanwhile; fix it again"
+                DBOS.run_step(_step("give up"), self._fit(reviews.fail), job_id, why)
 
         @DBOS.workflow(name=BULK, max_recovery_attempts=None)
         def annotate_chunk(chunk_id: int) -> None:
@@ -111,10 +111,10 @@ class JobWorker:
         def step(*args: P.args, **more: P.kwargs) -> R:
             try:
                 return do(*args, **more)
-            except (HoiError, OSError) as error:
+            except UNFIT as error:
                 self.trouble = self.trouble or error
                 self.ended.set()
-                raise work.HandedBack from error
+                raise work.HandedBack(str(error)) from error
 
         return step
 
@@ -132,14 +132,15 @@ def _step(name: str) -> StepOptions:
         "max_attempts": 1_000_000,
         "interval_seconds": 2.0,
         "backoff_rate": 1.0,
-        "should_retry": lambda error: isinstance(error, StorageError | DBAPIError),
+        "should_retry": lambda error: isinstance(error, AWAY),
     }
 
 
 def _free_place(root: Path) -> tuple[TextIO, str]:
     """A file held as long as we live, and the name in it: the same again after a crash, and nobody else's.
 
-    The engine gives a worker back what the last one of its name had begun.
+    The engine gives a worker back what the last one of its name had begun. A copy of the folder, or of the machine, is
+    another place: its workers take new names.
     """
     for number in range(MOST_WORKERS):
         file = (root / f".worker-{number}.lock").open("a+", encoding="utf-8")
@@ -149,10 +150,12 @@ def _free_place(root: Path) -> tuple[TextIO, str]:
             file.close()
             continue
         file.seek(0)
-        name = file.read().strip()
-        if not name:
+        name, _, place = file.read().strip().partition(" ")
+        here = f"{socket.gethostname()} {os.fstat(file.fileno()).st_ino}"
+        if place != here:
             name = f"{socket.gethostname()}-{number}-{secrets.token_hex(4)}"
-            file.write(name)
+            file.truncate(0)
+            file.write(f"{name} {here}")
             file.flush()
         return file, name
     raise WorkspaceError(f"{MOST_WORKERS} workers serve {root} on this machine already: stop one")

@@ -62,6 +62,10 @@ def _rules(role: str) -> dict[str, Select[Any]]:
             Revision.pair_id == Pair.id, Review.verdict == verdict
         ).exists()  # fmt: skip
 
+    last = select(func.max(Review.id)).join(Review.revision).where(Revision.pair_id == Pair.id).correlate(Pair)
+    settled = select(Review.id).join(Review.revision).where(
+        Review.id == last.scalar_subquery(), Review.verdict != "fix", Revision.number == Pair.revision_number
+    ).correlate(Pair).exists()  # fmt: skip
     photo, pair, job = select(Photo.name), select(Pair.public_id), select(cast(Job.id, String))
     over = Job.state.in_(("done", "superseded", "failed"))
     return {
@@ -81,6 +85,9 @@ def _rules(role: str) -> dict[str, Select[Any]]:
         "pair is reoptimising, but no job works on it": pair.where(Pair.status == "reoptimising", ~worked_on),
         "pair is accepted, but nobody said so": pair.where(Pair.status == "accepted", ~said("accept")),
         "pair is rejected, but nobody said so": pair.where(Pair.status == "rejected", ~said("reject")),
+        "pair waits for a reviewer, but one has accepted or rejected it": pair.where(
+            Pair.status.in_(("preannotated", "in_review")), settled
+        ),
         "pair has a revision without its reconstruction": revision.where(~kept.exists()),
         "job is over, but not since when": job.where(over, Job.finished_at.is_(None)),
         "job is not over, but has an end": job.where(~over, Job.finished_at.is_not(None)),

@@ -44,6 +44,11 @@ class Pairs:
         why = "several pairs begin like this" if found else "no such pair"
         raise NotFound(f"pair '{name}': {why}; 'hoi-annotate list' names them")
 
+    def lock(self, pair: Pair) -> Pair:
+        """The pair as it is now, and stays until the transaction ends."""
+        self._session.refresh(pair, with_for_update=True)
+        return pair
+
     def all(self, statuses: Sequence[PairStatus] = ()) -> Sequence[Pair]:
         """Pairs in ingest order, with their photo."""
         query = select(Pair).options(joinedload(Pair.photo)).order_by(Pair.photo_id, Pair.index)

@@ -62,13 +62,16 @@ class Photos:
         limit: int | None,
         queued: bool = True,
         among: Sequence[int] | None = None,
+        lock: bool = False,
     ) -> Sequence[int]:
-        """Photos in these states, in ingest order; with or without those that wait in a queue. `among`: of these."""
+        """Photos in these states, in ingest order; with or without those that wait in a queue. `among`: of these.
+        `lock`: they stay so until the transaction ends."""
         query = select(Photo.id).where(Photo.status.in_(statuses), Photo.width.is_not(None)).order_by(Photo.id)
         if not queued:
             query = query.where((Photo.status != "pending") | Photo.chunk_id.is_(None))
         if among is not None:
             query = query.where(Photo.id.in_(among))
+        query = query.with_for_update() if lock else query
         return self._session.scalars(query.limit(limit)).all()
 
     def some(self, ids: Sequence[int]) -> Sequence[Photo]:
@@ -80,9 +83,9 @@ class Photos:
         return found
 
     def waiting(self, chunk_id: int) -> Sequence[Photo]:
-        """What is left to do of a chunk."""
+        """What is left to do of a chunk; nobody else does it until the transaction ends."""
         query = select(Photo).where(Photo.chunk_id == chunk_id, Photo.status == "pending").order_by(Photo.id)
-        return self._session.scalars(query).all()
+        return self._session.scalars(query.with_for_update()).all()
 
     def settled(self, chunks: Sequence[int]) -> Sequence[Photo]:
         """What is done of some chunks, or has failed."""

@@ -77,6 +77,9 @@ def _count(name: str) -> None:
     if log := os.environ.get("FAKE_LOG"):
         with Path(log).open("a") as file:
             file.write(f"{name}\n")
+    if log := os.environ.get("FAKE_GPU_LOG"):  # what this process sees of them
+        with Path(log).open("a") as file:
+            file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
 
 
 def _misbehave(name: str) -> None:

@@ -30,6 +30,8 @@ WRONG = {  # what is done to the rows, and what is said of it
     "UPDATE pair SET status = 'failed' WHERE id = 1": "pair PAIR1: failed without a reason",
     "UPDATE pair SET status = 'rejected' WHERE id = 1": "pair PAIR1: is rejected, but nobody said so",
     "UPDATE pair SET status = 'accepted' WHERE id = 2": "pair PAIR2: is accepted, but nobody said so",
+    "UPDATE pair SET status = 'preannotated' WHERE id = 1": "pair PAIR1: waits for a reviewer, but one has accepted or "
+    "rejected it",
     "DELETE FROM revision_artifact WHERE revision_id = 1": "pair PAIR1 revision 1: has a revision without its "
     "reconstruction",
     "UPDATE job SET state = 'running' WHERE id = 1": "job 1: is running, but not since when",

@@ -503,6 +503,52 @@ def test_doctor_tells_of_a_worker_that_runs_another_version(inside: Path) -> Non
     assert f"runs hoi-annotate 0.0.1, jobs 1, torch 1.0, this machine {version_here()}" in said["worker other", "note"]
 
 
+def test_doctor_tells_of_what_a_lost_worker_had_begun(inside: Path) -> None:
+    from annotator.jobs import JobQueue
+    from annotator.jobs.heartbeat import version_here
+    from db.repositories import Chunks, Workers
+    from pipeline.recipe import Recipe
+
+    opened = Workspace(inside)
+    queue = JobQueue(opened)
+    with opened.database.write() as session:
+        for worker in ("lives", "lost"):
+            Workers(session).beat(worker, "here", 1, version_here())
+            chunk = queue.add_chunk(session, Recipe.load("cpu"), "preannotate", [])
+            Chunks(session).begin(chunk.id, worker)
+        Workers(session).leave("lost")
+    queue.close()
+    opened.close()
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    said = {entry["check"]: (entry["state"], entry["said"]) for entry in found}
+    assert said["stuck"] == (
+        "note",
+        "begun by workers that are gone: chunk 2 of 0 photos, lost; any worker takes them up",
+    )
+    assert said["worker lives"][1].endswith(": chunk 1 of 0 photos")
+
+
+def test_doctor_and_db_upgrade_see_to_work_of_another_version(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from annotator.jobs import JobQueue
+    from pipeline.recipe import Recipe
+
+    opened = Workspace(inside)
+    queue = JobQueue(opened)
+    with monkeypatch.context() as patch, opened.database.write() as session:
+        patch.setattr("annotator.jobs.queue.VERSION", "0")
+        queue.add_chunk(session, Recipe.load("cpu"), "preannotate", [])
+    queue.close()
+    opened.close()
+
+    def said() -> list[str]:
+        found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+        return [entry["said"] for entry in found if entry["check"] == "queue" and entry["state"] == "note"]
+
+    assert ["1 entry is for workers of version 0" in line for line in said()] == [True]
+    assert "queued anew what waited for workers of another version: 1 in all" in hoi("db", "upgrade").stderr
+    assert said() == []
+
+
 def test_help_needs_no_heavy_library() -> None:
     code = (
         "import sys, annotator.cli\n"

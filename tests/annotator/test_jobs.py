@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,17 +18,23 @@ import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy import insert, text
+from sqlalchemy.exc import DataError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from annotator import service, work
-from annotator.jobs import JobQueue, JobWorker, bulk, slots
+from annotator.annotating import take_over
+from annotator.checking import check
+from annotator.jobs import JobQueue, JobWorker, bulk, reviews, slots
 from annotator.jobs.reviews import ReviewJobs
+from annotator.jobs.versions import requeue
+from annotator.jobs.worker import _free_place
 from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
-from db.errors import StorageUnwritable
-from db.models import Chunk, Job, Photo
-from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers
+from db.blobs import BlobStore
+from db.errors import SchemaOutdated, StorageFull, StorageUnwritable
+from db.models import Chunk, Job, Pair, Photo
+from db.repositories import Chunks, Jobs, Pairs, Photos, Reviews, Revisions, Workers, pairs
 from db.session import Database
 from pipeline.errors import BadEdit
 from pipeline.recipe import Recipe
@@ -185,6 +192,47 @@ def test_edits_that_change_nothing_end_the_job_without_a_revision(
         assert Pairs(session).find(pair).revision_number == 1
 
 
+@pytest.mark.parametrize("outcome", ["failed", "done"])
+def test_a_verdict_given_while_a_fix_waits_stays_when_the_fix_comes_to_nothing(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str, outcome: str
+) -> None:
+    refused, unchanged = Change(masks={"hand_mask": white(slice(0, 1))}), Change(touching=("thumb",))
+    fix(workspace, queue, pair, refused if outcome == "failed" else unchanged)
+    assert service.submit_review(workspace, pair, "accept", reviewer="cy", number=1).status == "accepted"
+    worker.start()
+    until(lambda: [state for state, _ in jobs(workspace)] == [outcome])
+    with workspace.database.read() as session:
+        assert Pairs(session).find(pair).status == "accepted"
+
+
+def test_a_verdict_counts_for_the_revision_that_was_seen_only(
+    workspace: Workspace, queue: JobQueue, pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the next one is published between the look at the pair and the verdict."""
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    steps = ReviewJobs(workspace, "me", work.perform)
+    made = steps.compute(1)
+    assert made is not None
+    publishing = threading.Thread(target=steps.publish, args=(1, made))
+    find = Pairs.find
+
+    def found(pairs: Pairs, name: str) -> Pair:
+        seen = find(pairs, name)
+        if threading.current_thread() is threading.main_thread() and not publishing.ident:
+            publishing.start()
+            if not workspace.database.is_sqlite:  # where the verdict has the lock by now
+                publishing.join()
+        return seen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pairs, "find", found)
+        service.submit_review(workspace, pair, "accept", reviewer="cy", number=1)
+    publishing.join()
+    with workspace.database.read() as session:
+        now = Pairs(session).find(pair)
+        assert (now.status, now.revision_number) == ("preannotated", 2)
+
+
 def test_help_gives_a_photo_its_first_revision(
     workspace: Workspace, queue: JobQueue, worker: JobWorker, photo: PhotoMaker
 ) -> None:
@@ -306,7 +354,7 @@ def test_a_slot_that_worked_before_waits_for_its_database(
     if was_ready:
         ready.set()
     with pytest.raises(SystemExit) as ended:
-        slots._slot(workspace.root, workspace.settings.model_dump(), ready)
+        slots._slot(workspace.root, workspace.settings.model_dump(), ready, None)
     assert (ended.value.code == "the server does not answer") is again
     assert (ended.value.code == slots._UNFIT) is not again
 
@@ -349,6 +397,251 @@ def test_work_that_a_database_leaves_alone_again_and_again_is_no_poison(
         (only,) = Photos(session).all()
         assert (only.status, only.reason) == ("done", None)
     assert [state for state, _ in jobs(workspace)] == ([] if of == "photo" else ["running"])
+
+
+@pytest.mark.parametrize("left", [None, b"half of it"])
+def test_an_answer_whose_bytes_are_lost_before_it_is_published_is_computed_again(
+    workspace: Workspace, queue: JobQueue, pair: str, left: bytes | None
+) -> None:
+    """As a power cut leaves them, which obstore does not flush before it."""
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    steps = ReviewJobs(workspace, "me", work.perform)
+    made = steps.compute(1)
+    assert made is not None
+    digest = made["answer"]["npz"]
+    (file,) = (workspace.root / "store").rglob(digest)
+    file.unlink() if left is None else file.write_bytes(left)
+    assert not steps.publish(1, made)
+    made = steps.compute(1)
+    assert made is not None
+    assert steps.publish(1, made)
+    assert jobs(workspace) == [("done", None)]
+    assert workspace.blobs.get(digest)
+
+
+@pytest.mark.parametrize("step", ["compute", "publish"])
+def test_a_job_that_the_database_never_takes_fails_and_the_next_is_done(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    owner, name = (ReviewJobs, "_answer") if step == "compute" else (reviews, "_write")
+    do = getattr(owner, name)
+    refused: list[object] = []
+
+    def refuse(*about: Any) -> Any:
+        if not refused:
+            refused.append(about)
+            raise DataError("UPDATE pair", {}, Exception("integer out of range"))
+        return do(*about)
+
+    monkeypatch.setattr(owner, name, refuse)
+    fix(workspace, queue, pair, Change(touching=("index",)), "1")
+    worker.start()
+    until(lambda: jobs(workspace)[0][0] == "failed")
+    assert "DataError: (builtins.Exception) integer out of range" in (jobs(workspace)[0][1] or "")
+    with workspace.database.read() as session:
+        assert Pairs(session).find(pair).status == "preannotated"
+    fix(workspace, queue, pair, Change(touching=("little",)), "2")
+    until(lambda: jobs(workspace)[1][0] == "done")
+
+
+def test_a_full_store_ends_the_worker_and_leaves_the_work_to_the_next(
+    workspace: Workspace, queue: JobQueue, pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise StorageFull("the disk of the store is full: free some space and repeat the command")
+
+    fix(workspace, queue, pair, Change(touching=("index",)))
+    first = JobWorker(workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr(BlobStore, "put", full)
+        first.start()
+        assert first.ended.wait(600)
+        first.stop()
+    assert isinstance(first.trouble, StorageFull)
+    with workspace.database.read() as session:
+        assert [(job.state, job.tries) for job in session.query(Job)] == [("running", 0)]
+    second = JobWorker(workspace)
+    second.start()
+    until(lambda: jobs(workspace) == [("done", None)])
+    second.stop()
+
+
+def chunk_of(workspace: Workspace, queue: JobQueue, photo: PhotoMaker, names: tuple[str, ...]) -> None:
+    service.ingest(workspace, [str(photo(name, shade)) for shade, name in enumerate(names)], progress=Silent())
+    bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=len(names))
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk is done to its end on a slow machine too."""
+    monkeypatch.setattr(bulk, "LONG_S", 3600.0)
+
+
+def reasons(workspace: Workspace) -> dict[str, str | None]:
+    with workspace.database.read() as session:
+        assert {chunk.state for chunk in session.query(Chunk)} == {"done"}
+        assert "pending" not in Photos(session).counts()
+        return {photo.name: photo.reason for photo in session.query(Photo)}
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_photo_that_the_database_never_takes_fails_and_the_next_is_done(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker
+) -> None:
+    chunk_of(workspace, queue, photo, ("a.png", "b.png"))
+
+    def perform(task: work.Task) -> work.Outcome:
+        if task.name == "a.png":
+            raise ProgrammingError("INSERT", {}, Exception("cannot adapt type"))
+        return work.perform(task)
+
+    bulk.BulkJobs(workspace, queue, "me", perform, lambda: False).carry_out(1)
+    found = reasons(workspace)
+    assert "ProgrammingError: (builtins.Exception) cannot adapt type" in (found["a.png"] or "")
+    assert found["b.png"] is None
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_pair_whose_name_is_taken_fails_its_photo(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 bits of a digest: among ten million photos there may be two that share them."""
+    chunk_of(workspace, queue, photo, ("a.png", "b.png", "c.png"))
+    with workspace.database.read() as session:
+        first, second, _ = (photo.sha256 for photo in Photos(session).all())
+    name = pairs.public_id
+
+    def shared(sha256: str, index: int) -> str:
+        return name(first if sha256 == second else sha256, index)
+
+    monkeypatch.setattr(pairs, "public_id", shared)
+    bulk.BulkJobs(workspace, queue, "me", work.perform, lambda: False).carry_out(1)
+    found = reasons(workspace)
+    assert (found["a.png"], found["c.png"]) == (None, None)
+    assert "its pairs cannot be recorded: " in (found["b.png"] or "")
+    assert "public_id" in (found["b.png"] or "")
+
+
+def test_a_chunk_that_cannot_be_read_has_an_end(workspace: Workspace, queue: JobQueue, photo: PhotoMaker) -> None:
+    chunk_of(workspace, queue, photo, ("a.png",))
+    with workspace.database.write() as session:
+        Chunks(session).get(1).recipe = {"is": "another program's"}
+    bulk.BulkJobs(workspace, queue, "me", work.perform, lambda: False).carry_out(1)
+    assert "TypeError" in (reasons(workspace)["a.png"] or "")
+
+
+def test_tables_that_were_migrated_under_a_worker_end_it_and_fail_no_photo(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker
+) -> None:
+    chunk_of(workspace, queue, photo, ("a.png",))
+
+    def perform(_: work.Task) -> work.Outcome:
+        with workspace.database.write() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        raise ProgrammingError("SELECT", {}, Exception("no such column"))
+
+    with pytest.raises(SchemaOutdated, match="9999"):
+        bulk.BulkJobs(workspace, queue, "me", perform, lambda: False).carry_out(1)
+    with workspace.database.read() as session:
+        (only,) = Photos(session).all()
+        assert (only.status, only.tries) == ("pending", 0)
+
+
+def test_work_of_another_version_is_named_and_queued_anew(
+    workspace: Workspace, queue: JobQueue, worker: JobWorker, pair: str, photo: PhotoMaker
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("annotator.jobs.queue.VERSION", "1")
+        fix(workspace, queue, pair, Change(touching=("index",)))
+        chunk_of(workspace, queue, photo, ("a.png", "b.png"))
+    (left,) = check(workspace, progress=Silent()).broken
+    assert left[0] == "queue"
+    assert left[1].startswith("2 entries are for workers of version 1, this program's have version 2: 'hoi-annotate db")
+    assert requeue(workspace) == 2
+    assert requeue(workspace) == 0
+    assert check(workspace, progress=Silent()).broken == []
+    worker.start()
+    until(lambda: [state for state, _ in jobs(workspace)] == ["superseded", "done"])
+    until(lambda: not unfinished_chunks(workspace))
+    assert list(reasons(workspace).values()) == [None] * 3
+
+
+def unfinished_chunks(workspace: Workspace) -> list[int]:
+    with workspace.database.read() as session:
+        return list(Chunks(session).unfinished())
+
+
+def test_a_copied_folder_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(root: Path) -> str:
+        file, found = _free_place(root)
+        file.close()
+        return found
+
+    (tmp_path / "one").mkdir()
+    first = name(tmp_path / "one")
+    assert name(tmp_path / "one") == first  # also after a crash
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    second = name(tmp_path / "two")
+    assert second != first
+    assert name(tmp_path / "two") == second
+    monkeypatch.setattr("socket.gethostname", lambda: "clone")
+    assert name(tmp_path / "one").startswith("clone-0-")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (None, ["0", "1", "0"]),
+        ("2,5", ["2", "5", "2"]),
+        ("MIG-a, MIG-b", ["MIG-a", "MIG-b", "MIG-a"]),
+        ("", [None, None, None]),
+    ],
+)
+def test_each_slot_has_a_gpu_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str | None, expected: list[str | None]
+) -> None:
+    for device in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / device).touch()
+    monkeypatch.setattr(slots, "_DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert [slots.own_gpu(number) for number in range(3)] == expected
+
+
+@pytest.mark.parametrize("who", ["the end of a chunk", "who queues", "a local run"])
+def test_photos_that_are_set_waiting_again_are_not_settled_meanwhile(
+    workspace: Workspace, queue: JobQueue, photo: PhotoMaker, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """As by a second run of their chunk, whose worker was taken for dead: what is settled must not be set back."""
+    before = 1 if who == "the end of a chunk" else None
+    service.ingest(workspace, [str(photo("a.png", 1)), str(photo("b.png", 2))], progress=Silent())
+    if before:
+        bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2)
+    settled: list[bool] = []
+
+    def settle() -> None:
+        with workspace.database.write() as session:
+            settled.append(Photos(session).settle(1, before, "done", None, [{"hand": 0, "reason": "it holds nothing"}]))
+
+    other, await_again = threading.Thread(target=settle), Photos.await_again
+
+    def awaited(photos: Photos, ids: Any, chunk_id: int | None) -> None:
+        if not other.ident:
+            other.start()
+            other.join(1)  # it is over by now, or must wait for us
+        await_again(photos, ids, chunk_id)
+
+    monkeypatch.setattr(Photos, "await_again", awaited)
+    if who == "the end of a chunk":
+        bulk.BulkJobs(workspace, queue, "me", work.perform, lambda: True).carry_out(1)
+    elif who == "who queues":
+        bulk.enqueue(workspace, queue, Recipe.load("cpu"), size=2)
+    else:
+        take_over(workspace, ("pending",), None)
+    other.join()
+    with workspace.database.read() as session:
+        assert (Photos(session).get(1).status == "done") is settled[0]
 
 
 def test_who_watches_a_queue_is_told_when_its_last_worker_ends(

@@ -179,6 +179,21 @@ def test_a_database_that_is_away_when_a_job_is_over_does_not_fail_it(
         pass
 
 
+def test_work_that_is_given_up_says_why(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import logging
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers)
+    logs.configure("json")
+    for about in (telling.told(workspace, 7), telling.told_chunk(7, 1, "cpu")):
+        with pytest.raises(StorageUnwritable), about:
+            raise StorageUnwritable("the server does not answer")
+    given_up = [event for event in events(capsys.readouterr().err) if event["event"].endswith("given up")]
+    assert [event["error"] for event in given_up] == ["StorageUnwritable: the server does not answer"] * 2
+
+
 def test_preannotate_tells_in_json_when_asked(workspace: Workspace, photos: Path) -> None:
     service.ingest(workspace, [str(photos)], progress=Silent())
     written, said = started("preannotate", "--json", "--log-json", "-w", str(workspace.root)).communicate()

@@ -58,9 +58,9 @@ def paint(folder: Path, name: str, seed: int) -> Path:
 class Fleet:
     """A workspace, and workers that come and go."""
 
-    def __init__(self, root: Path, database_url: str | None = None) -> None:
+    def __init__(self, root: Path, database_url: str | None = None, store_url: str | None = None) -> None:
         self.root = root
-        self.workspace = Workspace.create(root / "workspace", database_url=database_url)
+        self.workspace = Workspace.create(root / "workspace", database_url=database_url, store_url=store_url)
         self.queue = JobQueue(self.workspace)
         self.executions = root / "executions"
         self._printed: dict[subprocess.Popen[bytes], Path] = {}
@@ -191,8 +191,8 @@ class Fleet:
 
 
 @contextmanager
-def fleet(root: Path, database_url: str | None = None) -> Iterator[Fleet]:
-    made = Fleet(root, database_url)
+def fleet(root: Path, database_url: str | None = None, store_url: str | None = None) -> Iterator[Fleet]:
+    made = Fleet(root, database_url, store_url)
     try:
         yield made
     finally:
