@@ -152,7 +152,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 def solid(path: Path) -> Surface:
     """A mesh file, welded and closed; in the file's units and frame. Raises BadDataset."""
     try:
-        return Surface(*closed(load_mesh(present(path))))
+        return Surface(*closed(load_mesh(present(path)), path))
     except BadMesh as error:
         raise BadDataset(f"{path}: {error}") from error
 
