@@ -136,8 +136,8 @@ def _spread(values: list[float]) -> dict[str, float | None]:
     finite = np.array([v for v in values if np.isfinite(v)])
     if not len(finite):
         return {"mean": None, "median": None, "std": None, "n": 0}
-    spread = {"mean": finite.mean(), "median": np.median(finite), "std": finite.std()}
-    return {name: float(value) for name, value in spread.items()} | {"n": len(finite)}
+    mean, median, std = float(finite.mean()), float(np.median(finite)), float(finite.std())
+    return {"mean": mean, "median": median, "std": std, "n": len(finite)}
 
 
 def oracle_shape(scene: Scene, settings: dict[str, Any], others: Variants = NO_VARIANTS) -> dict[str, Placement]:
