@@ -87,7 +87,8 @@ def run_case(
     stages: Sequence[str] = STAGES,
 ) -> Case:
     """One grasp through one mode. A stage that cannot do its work makes the case a failure with its reason.
-    Raises what concerns all cases: MissingWeights, BadMesh, and every HoiError that is no PipelineError.
+    Raises what concerns all cases: MissingWeights, BadMesh of the grasp's own mesh, every HoiError that is no
+    PipelineError.
 
     `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew,
     those of `stages`.

@@ -154,7 +154,7 @@ def solid(path: Path) -> Surface:
     try:
         return Surface(*closed(load_mesh(present(path)), path))
     except BadMesh as error:
-        raise BadDataset(f"{path}: {error}") from error
+        raise BadDataset(str(error)) from error
 
 
 def solid_of(vertices: F64, faces: I64, path: Path) -> Surface:
