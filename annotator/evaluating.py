@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from annotator.cache import DiskCache
+from pipeline.errors import HoiError
 from pipeline.evaluate.benchmark import STAGES, Case, Mode, choose, run_case
-from pipeline.evaluate.grasps import Grasp, load_grasps
+from pipeline.evaluate.grasps import Grasp, check_meshes, load_grasps
 from pipeline.recipe import Recipe
 
 # The figures of the printed table and what they are called there.
@@ -71,29 +73,38 @@ class Work:
 
 
 def grasps_of(grasps: Path, meshes: Path, n: int, seed: int) -> list[Grasp]:
-    """The n grasps a seed chooses. Raises BadBenchmark."""
-    return choose(load_grasps(grasps, meshes), n, seed)
+    """The n grasps a seed chooses. Raises BadBenchmark, and BadMesh for a mesh that no scene can be made of."""
+    chosen = choose(load_grasps(grasps, meshes), n, seed)
+    check_meshes(chosen)
+    return chosen
 
 
 def evaluate(grasps: Sequence[Grasp], work: Work, jobs: int) -> Iterator[Case]:
-    """Cases in the order of the grasps, whichever worker is faster."""
+    """Cases in the order of the grasps, whichever worker is faster. Raises HoiError."""
     if jobs <= 1:
         for grasp in grasps:
             yield _run(grasp, work)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield from pool.map(_run, grasps, [work] * len(grasps))
+    try:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(_run, grasps, [work] * len(grasps))
+    except BrokenProcessPool:
+        raise HoiError(
+            "a worker process was killed, perhaps for want of memory; ask for fewer cases at once: --jobs"
+        ) from None
 
 
-def rows_of(stages: dict[str, Any]) -> list[list[Any]]:
-    """One row per stage: median and mean of every column, as '0.93 / 0.91'."""
-    return [[stage, *(_cell(figures, name) for name in COLUMNS)] for stage, figures in stages.items()]
+def rows_of(stages: dict[str, Any], scenes: int) -> list[list[Any]]:
+    """One row per stage: median and mean of every column, as '0.93 / 0.91', and where not all scenes have the figure
+    how many do: '0.93 / 0.91 (10)'."""
+    return [[stage, *(_cell(figures.get(name), scenes) for name in COLUMNS)] for stage, figures in stages.items()]
 
 
-def _cell(figures: dict[str, Any], name: str) -> str:
-    spread = figures.get(name)
-    return "-" if spread is None else f"{spread['median']:.2f} / {spread['mean']:.2f}"
+def _cell(spread: dict[str, Any] | None, scenes: int) -> str:
+    if spread is None or not spread["n"]:
+        return "-"
+    said = f"{spread['median']:.2f} / {spread['mean']:.2f}"
+    return said if spread["n"] == scenes else f"{said} ({spread['n']})"
 
 
 def _run(grasp: Grasp, work: Work) -> Case:

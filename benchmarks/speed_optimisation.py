@@ -1,10 +1,10 @@
 """The whole optimisation of a pair: the `cpu` recipe against the paper's schedule, and how its cost grows.
 
-    PYTHONPATH=. python benchmarks/speed_optimisation.py --grasps GRASPS --meshes MESHES [--n 6]
+    python benchmarks/speed_optimisation.py [--grasps DIR --meshes DIR] [--n 6]
 
 Scenes of the benchmark, mode oracle-shape, one thread. Both recipes run on every scene in turn, in one process, and
 their ratio is that of processor time, so that it holds on a busy machine too. `--only
-growth | workers | memory` prints one of the other tables.
+growth | workers | memory` prints one of the other tables; `memory` has a row for the whole pipeline on `--photo`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ from pipeline.evaluate.benchmark import choose, oracle_shape
 from pipeline.evaluate.figures import figures
 from pipeline.evaluate.grasps import Grasp, load_grasps
 from pipeline.evaluate.scenes import Scene, make_scene
+from pipeline.photo import read_photo
 from pipeline.recipe import Recipe
+from pipeline.run import annotate_photo
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 RECIPES = ("cpu", "easyhoi-paper")
 STAGES = ("camera", "aligned", "refined")
+WHOLE = "photo"  # of `--memory-of`: not the optimisation alone
 SHOWN = {
     "object_iou": "object IoU",
     "hand_iou": "hand IoU",
@@ -117,26 +122,39 @@ def work(grasp: Grasp, seed: int) -> float:
 
 
 def memory(arguments: argparse.Namespace) -> str:
-    """Peak resident memory of one process that optimises all the scenes, per recipe."""
+    """Peak resident memory of one process that optimises all the scenes, per recipe; of one that annotates a photo."""
+    given = [f"--{name}={getattr(arguments, name)}" for name in ("grasps", "meshes", "n", "seed", "photo")]
+    works = {name: f"{arguments.n} scenes optimised, {name}" for name in RECIPES}
+    if arguments.photo.is_file():
+        works[WHOLE] = f"{arguments.photo.name} through the whole pipeline, {RECIPES[0]}"
     rows = []
-    for name in RECIPES:
-        command = [sys.executable, __file__, "--grasps", str(arguments.grasps), "--meshes", str(arguments.meshes)]
-        command += ["--n", str(arguments.n), "--seed", str(arguments.seed), "--memory-of", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows.append([name, f"{int(done.stdout) / 1024:,.0f} MB"])
-    return table(["recipe", "peak memory of the process"], rows)
+    for name, what in works.items():
+        command = [sys.executable, __file__, *given, "--memory-of", name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows.append([what, f"{int(done.stdout) / 1024:,.0f} MB"])
+    return table(["one process", "peak memory"], rows)
+
+
+def annotate(file: Path) -> None:
+    recipe = Recipe.load(RECIPES[0])
+    annotate_photo(read_photo(file.read_bytes(), file.name, recipe.max_side), recipe)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grasps", type=Path, required=True)
-    parser.add_argument("--meshes", type=Path, required=True)
+    parser.add_argument("--grasps", type=Path, default=SHARED / "benchmark/grasps")
+    parser.add_argument("--meshes", type=Path, default=SHARED / "benchmark/meshes")
+    parser.add_argument("--photo", type=Path, default=SHARED / "photos/easyhoi_coffee-2.jpg", help="of `memory`")
     parser.add_argument("--n", type=int, default=6, help="scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("versus", "growth", "workers", "memory"), default="versus")
-    parser.add_argument("--memory-of", choices=RECIPES, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=(*RECIPES, WHOLE), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if args.memory_of == WHOLE:
+        annotate(args.photo)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
     grasps = choose(load_grasps(args.grasps, args.meshes), args.n, args.seed)
     if args.only == "workers":
         print(workers(grasps, args.seed))

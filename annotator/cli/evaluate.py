@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,10 @@ Dataset = Literal["arctic", "oakink", "dexycb", "ho3d", "obman", "rendered"]
 Frame = Literal["camera", "opengl", "wrist", "object"]
 Unit = Literal["m", "cm", "mm"]
 Style = Literal["markdown", "csv", "latex"]
+OF_GRASPS = ("grasps", "meshes", "ablation")
+OF_DATASET = (
+    *("root", "table", "predictions", "frame", "unit", "ours", "held", "split", "shard", "results", "style", "shown"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     grasps: Annotated[
         Path | None, typer.Option(help="Folder of .npz: object_id (N,), joints_obj (N, 21, 3) metres.")
     ] = None,
@@ -51,7 +57,9 @@ def evaluate(
         typer.Option(help="What is given; full: a picture only. Default: oracle-shape; with --dataset full."),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Cases to draw. Default: 60; with --dataset 500.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides which cases (with --grasps also cameras, noise and light).")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides which cases (with --grasps also cameras, noise and light).")
+    ] = 0,
     recipe: Annotated[str, typer.Option(help="A shipped recipe or the path of a .toml file.")] = "cpu",
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Change a setting; repeatable.")
@@ -78,7 +86,9 @@ def evaluate(
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Measure the I-th of N parts, no table.")] = None,
     results: Annotated[Path, typer.Option(help="Folder that keeps what was measured.")] = Path("evaluation"),
     style: Annotated[Style, typer.Option(help="How tables are printed.")] = "markdown",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write a page with cases as pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", dir_okay=False, help="Also write a page with cases as pictures.")
+    ] = None,
     shown: Annotated[int, typer.Option(min=0, help="Cases on the page of --dataset.")] = 20,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps rendered pictures and masks.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cases at the same time.")] = None,
@@ -89,11 +99,17 @@ def evaluate(
 
     loaded = Recipe.load(recipe).changed(change or [])
     workers = jobs or os.cpu_count() or 1
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder '{out.parent}'", param_hint="--out")
     if dataset is None:
         if grasps is None or meshes is None:
             raise typer.BadParameter("give --dataset and --root, or --grasps and --meshes")
+        _refuse(context, OF_DATASET, "only with --dataset")
+        if ablation:
+            _refuse(context, ("out",), "an ablation has no page; the table with its page is made without --ablation")
         _grasps(grasps, meshes, mode or "oracle-shape", n or 60, seed, loaded, ablation, out, cache, workers, json)
         return
+    _refuse(context, OF_GRASPS, "not with --dataset")
     if root is None:
         raise typer.BadParameter(f"--dataset {dataset} needs --root, the folder where it lies")
     if not ours and not predictions:
@@ -126,6 +142,14 @@ def evaluate(
     evaluate_dataset(asked)
 
 
+def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Raises BadParameter for an option that was given and would not be used."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name) if parameter.name in names else None
+        if source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter(why, param_hint=parameter.opts[0])
+
+
 def _grasps(
     grasps: Path,
     meshes: Path,
@@ -147,26 +171,43 @@ def _grasps(
         tables = {}
         for name, settings in ABLATION.items():
             work = Work(mode, recipe.changed(settings), seed, cache, ("refined",))
-            tables[name] = _measure(chosen, work, workers, name)[1]["stages"]["refined"]
-        output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables}) if json else _print(tables)
+            tables[name] = _measure(chosen, work, workers, name)[1]
+        if json:
+            output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables})
+        else:
+            _print({_named(name, table): table["stages"]["refined"] for name, table in tables.items()}, len(chosen))
+        _end_if_none(tables.values())
         return
     work = Work(mode, recipe, seed, cache)
     cases, table = _measure(chosen, work, workers, mode)
+    if json:
+        output.data_json(table)
+    else:
+        _print(table["stages"], len(cases))
+        held, truly = (table["stages"][stage].get("held") for stage in ("refined", "truth"))
+        residual = table["stages"]["truth"]["residual_mm"]["median"]
+        scenes = f"{counted(len(cases), 'scene')}, {table['failures']} failed"
+        output.data(f"{scenes}; median / mean, in brackets of how many scenes if not of all")
+        output.data(f"the open hand is {residual:.1f} mm from the recorded joints (median of means)")
+        if held and truly:
+            output.data(f"held for {LONG_STEPS} simulated steps: {held['mean']:.0%} (truth: {truly['mean']:.0%})")
     if out is not None:
         from annotator.report.benchmark_page import write_page
 
         write_page(out, cases, table, work)
         output.say(f"page: {out}")
-    if json:
-        output.data_json(table)
-        return
-    _print(table["stages"])
-    held = table["stages"]["refined"].get("held")
-    truth = table["stages"]["truth"]
-    output.data(f"{counted(len(cases), 'scene')}, {table['failures']} failed; median / mean")
-    output.data(f"the open hand is {truth['residual_mm']['median']:.1f} mm from the recorded joints (median of means)")
-    if held:
-        output.data(f"held for {LONG_STEPS} simulated steps: {held['mean']:.0%} (truth: {truth['held']['mean']:.0%})")
+    _end_if_none([table])
+
+
+def _named(row: str, table: dict[str, Any]) -> str:
+    return f"{row} ({table['failures']} failed)" if table["failures"] else row
+
+
+def _end_if_none(tables: Iterable[dict[str, Any]]) -> None:
+    """Exit 1 when no scene of any table has an answer."""
+    if all(table["failures"] == table["n"] for table in tables):
+        output.say("error: every scene failed")
+        raise typer.Exit(1)
 
 
 def _measure(chosen: list[Grasp], work: Work, jobs: int, what: str) -> tuple[list[Case], dict[str, Any]]:
@@ -186,7 +227,7 @@ def _measure(chosen: list[Grasp], work: Work, jobs: int, what: str) -> tuple[lis
     return cases, summarise(cases, work.mode, work.seed)
 
 
-def _print(stages: dict[str, Any]) -> None:
+def _print(rows: dict[str, Any], scenes: int) -> None:
     from annotator.evaluating import COLUMNS, rows_of
 
-    output.table(["", *COLUMNS.values()], rows_of(stages))
+    output.table(["", *COLUMNS.values()], rows_of(rows, scenes))

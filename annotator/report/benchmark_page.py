@@ -36,7 +36,7 @@ def write_page(path: Path, cases: Sequence[Case], table: dict[str, Any], work: W
         css=(templates_dir() / "report.css").read_text(encoding="utf-8"),
         table=table,
         columns=["", *COLUMNS.values()],
-        rows=rows_of(table["stages"]),
+        rows=rows_of(table["stages"], table["n"]),
         groups=shown,
         recipe=work.recipe.name,
     )

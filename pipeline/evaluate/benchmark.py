@@ -21,7 +21,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline import codec
-from pipeline.errors import PipelineError
+from pipeline.errors import MissingWeights, PipelineError
 from pipeline.evaluate.figures import FAILED, Placement, figures, truth_of
 from pipeline.evaluate.grasps import Grasp
 from pipeline.evaluate.metrics import iou
@@ -86,6 +86,8 @@ def run_case(
     stages: Sequence[str] = STAGES,
 ) -> Case:
     """One grasp through one mode. A stage that cannot do its work makes the case a failure with its reason.
+    Raises what concerns all cases: MissingWeights, BadMesh of the grasp's own mesh, every HoiError that is no
+    PipelineError.
 
     `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew,
     those of `stages`.
@@ -95,6 +97,8 @@ def run_case(
     try:
         placements = truth | _ANSWERS[mode](scene, recipe, cache)
         failure = None
+    except MissingWeights:
+        raise
     except PipelineError as error:
         placements, failure = truth, str(error)
     same = mode == "oracle-shape"
@@ -111,22 +115,29 @@ def run_case(
 
 
 def summarise(cases: Iterable[Case], mode: Mode, seed: int) -> dict[str, Any]:
-    """The table as JSON: {"mode", "n", "seed", "failures", "stages": {stage: {metric: {mean, median, std}}}}."""
+    """The table as JSON: {"mode", "n", "seed", "failures", "stages": {stage: {metric: {mean, median, std, n}}}, ..}.
+
+    A metric's `n` is how many scenes have it: a failed one has what FAILED names, and a figure that is not finite is
+    none. Over no scene mean, median and std are None. "failed" lists the failures with their reasons.
+    """
     cases = list(cases)
     table: dict[str, Any] = {}
     for stage in STAGES:
         rows = [case.stages[stage] for case in cases if stage in case.stages]
+        if not rows:
+            continue
         names = list(dict.fromkeys(name for row in rows for name in row))
         table[stage] = {name: _spread([row[name] for row in rows if name in row]) for name in names}
     failures = [{"scene": c.name, "reason": c.failure} for c in cases if c.failure]
     return {"mode": mode, "n": len(cases), "seed": seed, "failures": len(failures), "stages": table, "failed": failures}
 
 
-def _spread(values: list[float]) -> dict[str, float]:
+def _spread(values: list[float]) -> dict[str, float | None]:
     finite = np.array([v for v in values if np.isfinite(v)])
     if not len(finite):
-        return dict.fromkeys(("mean", "median", "std"), float("nan"))
-    return {"mean": float(finite.mean()), "median": float(np.median(finite)), "std": float(finite.std())}
+        return {"mean": None, "median": None, "std": None, "n": 0}
+    mean, median, std = float(finite.mean()), float(np.median(finite)), float(finite.std())
+    return {"mean": mean, "median": median, "std": std, "n": len(finite)}
 
 
 def oracle_shape(scene: Scene, settings: dict[str, Any], others: Variants = NO_VARIANTS) -> dict[str, Placement]:

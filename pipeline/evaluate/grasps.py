@@ -12,6 +12,8 @@ reported with every scene (`residual_mm`).
 from __future__ import annotations
 
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +25,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from pipeline.errors import BadMesh, HoiError
+from pipeline.evaluate.lengths import LONG, OBJECT_METRES, PALM, PALM_METRES, not_metres
 from pipeline.hand.anatomy import beyond_limits, joint_limits
 from pipeline.hand.least_squares import minimise
 from pipeline.hand.registration import kabsch
@@ -31,13 +34,22 @@ from pipeline.types import F64, HandPose, Mesh
 
 # The recordings' joint order -> OpenPose: wrist, thumb .. little.
 TO_OPENPOSE = (0, 17, 18, 19, 20, *range(1, 17))
+WRIST, MIDDLE_BASE = 0, 5  # in the recordings' order
 REQUIRED, OPTIONAL = ("object_id", "joints_obj"), ("object_pose_world",)
 SHAPES = {"joints_obj": (21, 3), "object_pose_world": (7,)}
+UNIT = 0.01  # how far a quaternion's length may be from 1
 MESH_TYPES = (".glb", ".obj", ".ply")
 SIGMA_JOINT = 0.002  # metres: how closely the fit follows the recording
 SIGMA_LIMIT = 0.05  # radians beyond a joint's range
 WEIGHT_GRASP = 0.05  # of squared whitened coefficients: enough to choose among equal fits
 WEIGHT_BETAS = 30.0  # the recordings are of a mean-shape hand; free betas buy 0.6 mm with thin fingers that hold less
+
+
+# What numpy raises for a file that is no .npz, is another kind of numpy file, or is broken inside.
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, AttributeError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class BadBenchmark(HoiError):
@@ -71,7 +83,18 @@ def load_grasps(grasps: Path, meshes: Path) -> list[Grasp]:
             found.append(
                 Grasp(len(found), object_id, joints[i][list(TO_OPENPOSE)], down, _mesh_file(meshes, object_id))
             )
+    if not found:
+        raise BadBenchmark(f"{grasps}: holds no grasp; give others with --grasps")
     return found
+
+
+def check_meshes(grasps: Iterable[Grasp]) -> None:
+    """Raises BadMesh or BadBenchmark for a mesh that encloses no volume or is not in metres."""
+    for file in dict.fromkeys(grasp.mesh_file for grasp in grasps):
+        vertices, _ = closed(load_mesh(file), file)
+        wrong = not_metres("the vertices", LONG, float(np.ptp(vertices, axis=0).max()), OBJECT_METRES)
+        if wrong is not None:
+            raise BadBenchmark(f"{file}: {wrong}")
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -79,11 +102,13 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in (*REQUIRED, *OPTIONAL) if name in data.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise BadBenchmark(f"{file}: not an .npz that can be read; give one with --grasps") from error
     for name in REQUIRED:
         if name not in arrays:
             raise BadBenchmark(f"{file}: lacks the array '{name}'")
+    if arrays["object_id"].ndim != 1:
+        raise BadBenchmark(f"{file}: object_id is {arrays['object_id'].shape}, not (N,)")
     n = len(arrays["object_id"])
     for name, shape in SHAPES.items():
         if name not in arrays:
@@ -94,7 +119,22 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
                 f"{file}: {name} is {arrays[name].shape}, not ({n}, {', '.join(map(str, shape))}) finite numbers"
             )
         arrays[name] = arrays[name].astype(np.float64)
+    _check_units(file, arrays)
     return arrays
+
+
+def _check_units(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    joints = arrays["joints_obj"]
+    for i, palm in enumerate(np.linalg.norm(joints[:, MIDDLE_BASE] - joints[:, WRIST], axis=1)):
+        wrong = not_metres(f"the joints of grasp {i}", PALM, float(palm), PALM_METRES)
+        if wrong is not None:
+            raise BadBenchmark(f"{file}: {wrong}")
+    for i, length in enumerate(np.linalg.norm(arrays.get("object_pose_world", np.empty((0, 7)))[:, 3:], axis=1)):
+        if abs(length - 1) > UNIT:
+            raise BadBenchmark(
+                f"{file}: object_pose_world[{i}] ends in a quaternion of length {length:.3g}, not 1; "
+                "a pose is x y z qw qx qy qz"
+            )
 
 
 def _mesh_file(meshes: Path, object_id: str) -> Path:
@@ -127,14 +167,20 @@ def load_mesh(path: Path) -> Mesh:
     return Mesh(vertices, faces, flipped, np.asarray(picture.convert("RGB")).copy())
 
 
-def closed(mesh: Mesh) -> tuple[F64, np.ndarray]:
-    """Vertices and faces of a textured mesh without the duplicates that texture seams need, watertight."""
+def closed(mesh: Mesh, file: Path) -> tuple[F64, np.ndarray]:
+    """Vertices and faces of a textured mesh without the duplicates that texture seams need, watertight.
+
+    Raises BadMesh, naming the file it is from.
+    """
     from pipeline.geometry.watertight import make_watertight
 
     _, first, inverse = np.unique(np.round(mesh.vertices, 7), axis=0, return_index=True, return_inverse=True)
     faces = inverse.reshape(-1)[mesh.faces]
     distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])
-    return make_watertight(mesh.vertices[first], faces[distinct])
+    try:
+        return make_watertight(mesh.vertices[first], faces[distinct])
+    except BadMesh as error:
+        raise BadMesh(f"{file}: {error}") from error
 
 
 def fit_hand(joints: F64) -> tuple[HandPose, float]:

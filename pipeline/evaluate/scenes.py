@@ -62,7 +62,7 @@ def make_scene(grasp: Grasp, seed: int) -> Scene:
     mesh, down, hand = load_mesh(grasp.mesh_file), grasp.down, right
     if rng.random() < 0.5:
         mesh, down, hand = mirrored_mesh(mesh), down * MIRROR, mirrored_hand(right)
-    solid = closed(mesh)
+    solid = closed(mesh, grasp.mesh_file)
     views: list[_View] = []
     while len(views) < VIEWS and not (views and views[-1].share >= 1):
         views.append(_view(rng, hand, solid, down))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from benchmark_scripts import load
 
 from pipeline.geometry.camera import from_focal, project
+from pipeline.recipe import Recipe
+from pipeline.types import Edits
 
 WIDTH, HEIGHT = 1280, 720
 
@@ -34,3 +37,35 @@ def test_a_camera_like_the_annotations_needs_no_turn(bench: ModuleType) -> None:
     vertices = np.array([0.3, -0.15, 2.0]) + np.random.default_rng(1).uniform(-0.1, 0.1, (50, 3))
     same = from_focal(WIDTH, WIDTH, WIDTH, "prior")
     assert bench.into_camera(vertices, same).magnitude() < 1e-9
+
+
+def test_the_true_mask_is_given_to_the_right_hands_pair_without_its_hand(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, hand = np.zeros((2, 4, 6), bool)
+    truth[:, 2:], hand[:2, 3:] = True, True
+    pairs = [
+        SimpleNamespace(
+            hand=SimpleNamespace(side=side),
+            masks=SimpleNamespace(hand=hand),
+            completion=SimpleNamespace(amodal_mask=truth),
+        )
+        for side in ("left", "right")
+    ]
+    found = [SimpleNamespace(index=i, reconstruction=pair) for i, pair in enumerate([*pairs, None])]
+    asked: list[tuple[int, Edits]] = []
+
+    def again(_photo: Any, _recipe: Any, index: int, edits: Edits, cache: Any) -> str:
+        asked.append((index, edits))
+        return "made anew"
+
+    monkeypatch.setattr(bench, "annotate_photo", lambda *_, **__: found)
+    monkeypatch.setattr(bench, "reoptimise", again)
+    recipe = Recipe.load("cpu")
+    assert bench.answer(None, recipe, truth, given=False) == (2, found[1])
+    assert not asked
+    assert bench.answer(None, recipe, truth, given=True) == (2, "made anew")
+    ((index, edits),) = asked
+    assert index == 1
+    np.testing.assert_array_equal(edits.object_mask, truth & ~hand)
+    assert edits.hand_mask is None

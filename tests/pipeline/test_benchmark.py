@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +17,45 @@ import trimesh
 from grasp_scene import RADIUS, grasp
 from typer.testing import CliRunner
 
+from annotator import evaluating
 from annotator.cli import app
-from pipeline.evaluate.benchmark import _object_recipe, choose, optimise_stages, run_case, summarise, unplaced
+from pipeline.errors import BadMesh, MissingWeights, NoHandFound
+from pipeline.evaluate import benchmark
+from pipeline.evaluate.benchmark import (
+    STAGES,
+    Case,
+    _object_recipe,
+    choose,
+    optimise_stages,
+    run_case,
+    summarise,
+    unplaced,
+)
 from pipeline.evaluate.figures import figures, truth_of
-from pipeline.evaluate.grasps import TO_OPENPOSE, BadBenchmark, Grasp, fit_hand, load_grasps, load_mesh
+from pipeline.evaluate.grasps import (
+    TO_OPENPOSE,
+    BadBenchmark,
+    Grasp,
+    check_meshes,
+    fit_hand,
+    load_grasps,
+    load_mesh,
+)
 from pipeline.evaluate.scenes import Scene, estimate_of, make_scene, mirrored_hand
 from pipeline.evaluate.self_contact import self_penetration_mm
 from pipeline.geometry.camera import from_focal
 from pipeline.hand_model import load_hand
 from pipeline.recipe import Recipe, UnknownRecipe
 from pipeline.types import F64
+from pipeline.weights import RECIPES as WEIGHTS
+from pipeline.weights import is_cached
 
 RECIPE = Recipe.load("cpu")
+METRICS = (  # the contract of --json
+    *("cd_cm2", "f5", "f10", "intersection_cm3", "displacement_cm", "object_iou", "hand_iou"),
+    *("wrist_error_mm", "mpjpe_mm", "contact_f1", "seconds"),
+    *("cd_cm2_unaligned", "f5_unaligned", "f10_unaligned", "wrist_error_mm_unaligned", "mpjpe_mm_unaligned"),
+)
 
 
 def ball_joints() -> F64:
@@ -45,6 +74,10 @@ def folder(tmp_path: Path) -> Path:
     np.savez(tmp_path / "grasps.npz", object_id=np.array(["ball", "ball"]), joints_obj=recorded)
     trimesh.creation.icosphere(subdivisions=3, radius=RADIUS).export(tmp_path / "made_here_ball.obj")
     return tmp_path
+
+
+def told(folder: Path) -> list[str]:
+    return ["evaluate", "--grasps", str(folder), "--meshes", str(folder), "--n", "2", "--jobs", "1"]
 
 
 @pytest.fixture
@@ -79,6 +112,60 @@ def test_a_folder_that_is_no_benchmark_is_one_clear_line(folder: Path, tmp_path:
     np.savez(empty / "x.npz", object_id=np.array(["ball", "ball"]), joints_obj=np.zeros((1, 21, 3)))
     with pytest.raises(BadBenchmark, match=r"not \(2, 21, 3\)"):
         load_grasps(empty, folder)
+
+
+def test_a_file_of_grasps_that_is_not_what_it_should_be_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
+    with np.load(folder / "grasps.npz") as data:
+        good = dict(data)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    file = bad / "x.npz"
+
+    def refused(match: str, **changed: Any) -> None:
+        if changed:
+            np.savez(file, **{**good, **changed})
+        with pytest.raises(BadBenchmark, match=match) as raised:
+            load_grasps(bad, folder)
+        assert str(bad) in str(raised.value)
+
+    refused("holds no grasp", object_id=np.array([], "U4"), joints_obj=np.zeros((0, 21, 3)))
+    refused(r"x\.npz: object_id is \(\), not \(N,\)", object_id=np.array("ball"))
+    refused("the joints of grasp 0 seem to be in millimetres", joints_obj=good["joints_obj"] * 1000)
+    refused("the joints of grasp 1: 0 m", joints_obj=good["joints_obj"] * np.array([1, 0]).reshape(2, 1, 1))
+    poses = np.array([[0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]], float)
+    refused(r"object_pose_world\[1\] ends in a quaternion of length 0", object_pose_world=poses)
+    with file.open("wb") as out:
+        np.save(out, good["joints_obj"])
+    refused(r"x\.npz: not an \.npz")
+    np.savez_compressed(file, **good)
+    with zipfile.ZipFile(file) as archive:
+        entry = archive.getinfo("joints_obj.npy")
+    content = bytearray(file.read_bytes())
+    at = entry.header_offset + 60
+    content[at : at + 40] = b"\xff" * 40
+    file.write_bytes(content)
+    refused(r"x\.npz: not an \.npz")
+
+
+def test_a_mesh_that_no_scene_can_be_made_of_is_named_before_any_work(folder: Path) -> None:
+    file = folder / "made_here_ball.obj"
+    ball = trimesh.creation.icosphere(subdivisions=1, radius=RADIUS)
+    cases = {
+        "flat": (ball.vertices * [1, 1, 0], BadMesh, "flat|no volume|no surface|degenerate"),
+        "not finite": (np.where(ball.vertices > 0.04, np.nan, ball.vertices), BadMesh, "empty or not finite"),
+        "millimetres": (ball.vertices * 1000, BadBenchmark, "the vertices seem to be in millimetres"),
+    }
+    for vertices, error, match in cases.values():
+        lines = [f"v {x} {y} {z}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in ball.faces + 1]
+        file.write_text("\n".join(lines))
+        load_mesh.cache_clear()
+        with pytest.raises(error, match=match) as raised:
+            check_meshes(load_grasps(folder, folder))
+        assert str(raised.value).startswith(f"{file}: ")
+        if error is BadMesh:
+            with pytest.raises(BadMesh, match="made_here_ball"):
+                make_scene(load_grasps(folder, folder)[0], seed=0)
+    load_mesh.cache_clear()
 
 
 def test_a_hand_is_fitted_through_its_own_joints() -> None:
@@ -177,14 +264,30 @@ def test_optimisation_brings_the_hand_to_the_object(scene: Scene) -> None:
     assert hand_iou["refined"] > 0.85 > hand_iou["initial"]
 
 
-def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.errors import NoHandFound
-    from pipeline.evaluate import benchmark
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *numbers: int) -> None:
+    """Makes the scenes of these grasps (none named: all) fail in oracle-shape."""
+    works = benchmark._ANSWERS["oracle-shape"]
 
-    def fails(*_: object) -> None:
-        raise NoHandFound("no hand found")
+    def fails(scene: Scene, *others: Any) -> Any:
+        if not numbers or any(f"#{number} " in scene.name for number in numbers):
+            raise error
+        return works(scene, *others)
 
     monkeypatch.setitem(benchmark._ANSWERS, "oracle-shape", fails)
+
+
+@pytest.fixture
+def truth_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage answers with the truth and figures cost nothing: for what is made of them."""
+    measured = {**dict.fromkeys(METRICS, 0.5), "held": 1.0}
+    monkeypatch.setattr(benchmark, "figures", lambda *_, **__: dict(measured))
+    monkeypatch.setitem(
+        benchmark._ANSWERS, "oracle-shape", lambda scene, *_: dict.fromkeys(STAGES[1:], truth_of(scene))
+    )
+
+
+def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, NoHandFound("no hand found"))
     case = run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
     table = summarise([case], "oracle-shape", 0)
     assert case.failure == "no hand found"
@@ -192,6 +295,100 @@ def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < table["stages"]["truth"]["residual_mm"]["median"] < 1
     assert table["stages"]["refined"]["f5"]["mean"] == 0.0
     assert table["stages"]["truth"]["contact_f1"]["mean"] == 1.0
+
+
+def test_weights_that_are_missing_are_no_failed_scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, MissingWeights("no weights: hoi-annotate models pull cpu"))
+    with pytest.raises(MissingWeights):
+        run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+    done = CliRunner().invoke(app, told(folder))
+    assert done.exit_code == 1
+    assert done.output.strip() == "error: no weights: hoi-annotate models pull cpu"
+
+
+def test_every_figure_says_over_how_many_scenes_it_is() -> None:
+    def case(number: int, failure: str | None, **figures: float) -> Case:
+        grasp = Grasp(number, "x", np.zeros((21, 3)), np.zeros(3), Path("x"))
+        return Case(f"x #{number}", grasp, {"refined": figures}, failure)
+
+    cases = [
+        case(0, None, f5=0.5, cd_cm2=2.0, displacement_cm=float("nan")),
+        case(1, None, f5=0.4, cd_cm2=4.0, displacement_cm=float("nan")),
+        case(2, "no hand found", f5=0.0),
+    ]
+    table = summarise(cases, "full", 0)
+    refined = table["stages"]["refined"]
+    assert list(table["stages"]) == ["refined"]
+    assert refined["f5"] == {"mean": pytest.approx(0.3), "median": 0.4, "std": pytest.approx(0.216, abs=1e-3), "n": 3}
+    assert refined["cd_cm2"] == {"mean": 3.0, "median": 3.0, "std": 1.0, "n": 2}
+    assert refined["displacement_cm"] == {"mean": None, "median": None, "std": None, "n": 0}
+    json.dumps(table, allow_nan=False)
+    (row,) = evaluating.rows_of(table["stages"], table["n"])
+    printed = dict(zip(["", *evaluating.COLUMNS], row, strict=True))
+    assert (printed["f5"], printed["cd_cm2"], printed["displacement_cm"]) == ("0.40 / 0.30", "3.00 / 3.00 (2)", "-")
+
+
+@pytest.mark.usefixtures("truth_answers")
+def test_a_run_without_one_answer_prints_what_is_known_and_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, NoHandFound("no hand found"))
+    done = CliRunner().invoke(app, [*told(folder), "--json"])
+    assert done.exit_code == 1
+    table = json.loads(done.stdout)
+    assert (table["n"], table["failures"]) == (2, 2)
+    assert table["stages"]["truth"]["f5"]["n"] == 2
+    assert "error: every scene failed" in done.stderr
+
+
+@pytest.mark.usefixtures("truth_answers")
+def test_the_ablation_counts_its_failures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, NoHandFound("no hand found"), 1)
+    monkeypatch.setattr(
+        evaluating, "ABLATION", {"the recipe": (), "without keypoints": ("optimise.weight_keypoints=0",)}
+    )
+    asked = [*told(folder), "--ablation"]
+    printed, script = (CliRunner().invoke(app, [*asked, *more]) for more in ([], ["--json"]))
+    assert printed.exit_code == script.exit_code == 0, printed.output + script.output
+    rows = [line for line in printed.stdout.splitlines() if "(1 failed)" in line]
+    assert [row.split(" (1 failed)")[0] for row in rows] == ["the recipe", "without keypoints"]
+    for table in json.loads(script.stdout)["ablation"].values():
+        assert table["failures"] == 1
+        assert table["failed"][0]["reason"] == "no hand found"
+        assert {name: table["stages"]["refined"][name]["n"] for name in ("hand_iou", "cd_cm2")} == {
+            "hand_iou": 2,
+            "cd_cm2": 1,
+        }
+
+
+def test_every_row_of_the_ablation_changes_the_recipe() -> None:
+    settings = {row: RECIPE.changed(changes).stage("optimise") for row, changes in evaluating.ABLATION.items()}
+    first, *others = settings
+    assert settings[first] == RECIPE.stage("optimise")
+    assert [row for row in others if settings[row] == settings[first]] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--seed", "-1"], "--seed"),
+        (["-o", "nosuch/page.html"], "there is no folder 'nosuch'"),
+        (["-o", "."], "is a directory"),
+        (["--ablation", "-o", "page.html"], "--out"),
+        (["--table", "1"], "--table"),
+        (["--predictions", "x"], "--predictions"),
+        (["--no-ours"], "--ours"),
+        (["--dataset", "rendered", "--root", "."], "--grasps"),
+    ],
+)
+def test_an_option_that_would_not_be_used_is_refused(folder: Path, options: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, [*told(folder), *options], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_an_ablation_of_a_data_set_is_refused() -> None:
+    done = CliRunner().invoke(app, ["evaluate", "--dataset", "rendered", "--root", ".", "--ablation"])
+    assert done.exit_code == 2
+    assert "--ablation" in done.stderr
 
 
 def test_choose_is_a_drawn_order_without_repeats() -> None:
@@ -244,12 +441,15 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
 
 def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "benchmark.html"
-    told = ["evaluate", "--grasps", str(folder), "--meshes", str(folder), "--n", "2", "--jobs", "1", "--json"]
-    first, again = (CliRunner().invoke(app, [*told, *more]) for more in ([], ["-o", str(page)]))
+    first, again = (CliRunner().invoke(app, [*told(folder), "--json", *more]) for more in ([], ["-o", str(page)]))
     assert first.exit_code == again.exit_code == 0, first.output + again.output
     table, repeated = (json.loads(result.stdout) for result in (first, again))
-    assert table["n"] == 2
-    assert table["failures"] == 0
+    assert (table["mode"], table["n"], table["seed"], table["failures"]) == ("oracle-shape", 2, 0, 0)
+    assert tuple(table["stages"]) == STAGES == ("truth", "initial", "camera", "aligned", "refined")
+    for measured in table["stages"].values():
+        assert set(METRICS) <= set(measured)
+        assert all(set(spread) == {"mean", "median", "std", "n"} for spread in measured.values())
+        assert all(measured[name]["n"] == 2 for name in METRICS)
     for stages in (table["stages"], repeated["stages"]):
         for measured in stages.values():
             del measured["seconds"]
@@ -261,12 +461,13 @@ def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["versus", "growth", "workers"])
+@pytest.mark.parametrize("only", ["versus", "growth", "workers", "memory"])
 def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only: str) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, root / "benchmarks/speed_optimisation.py", "--grasps", folder, "--meshes", folder]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, "--n", "1", "--only", only], capture_output=True, text=True, env=environment)
+    command += ["--n", "1", "--only", only, "--photo", folder / "none.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")][2:]
     sizes, faces = ["96 px", "160 px", "256 px", "512 px"], ["1000 faces", "2000 faces", "6000 faces", "all 1280 faces"]
@@ -274,8 +475,22 @@ def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only:
         "versus": ["cpu", "easyhoi-paper"],
         "growth": [*sizes, *faces, "1 hands", "2 hands", "4 hands"],
         "workers": ["1", "2"],
+        "memory": [f"1 scenes optimised, {recipe}" for recipe in ("cpu", "easyhoi-paper")],
     }
     assert [row[0] for row in rows] == first[only]
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_process_that_annotates_a_photo_stays_small() -> None:
+    if not all(is_cached(name) for name in WEIGHTS["cpu"]):
+        pytest.skip("no weights: hoi-annotate models pull cpu")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, root / "benchmarks/speed_optimisation.py", "--memory-of", "photo"]
+    command += ["--photo", next((root / "demo").glob("*.jpg"))]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
+    assert done.returncode == 0, done.stderr
+    assert 300_000 < int(done.stdout) < 2_500_000  # kB
 
 
 def test_the_papers_optimisation_is_measured_without_the_papers_weights() -> None:

@@ -14,9 +14,23 @@ from pipeline.recipe import Recipe
 from pipeline.types import Masks
 from pipeline.weights import RECIPES, is_cached
 
-# Reached: hand 0.908, object 0.882. The recipe is deterministic; between machines the networks' last bits differ.
-# Rounding the foreground maps to 8 bits, which is more, moved one photo's IoU by 0.016: that is allowed here.
-HAND_FLOOR, OBJECT_FLOOR = 0.908 - 0.016, 0.882 - 0.016
+# Hands found, IoU of hand and object, as `benchmarks/mask_iou.py` prints them.
+REACHED = {
+    "alex1114_1.jpg": (1, 0.915, 0.885),
+    "alex1114_9.jpg": (1, 0.803, 0.879),
+    "easyhoi_coffee-2.jpg": (1, 0.888, 0.952),
+    "easyhoi_game-controller.jpg": (1, 0.987, 0.984),
+    "grocery_10_Arla-Sour-Cream_008.jpg": (1, 0.799, 0.925),
+    "grocery_26_Beef-Tomato_009.jpg": (1, 0.934, 0.534),
+    "hamer_test2.jpg": (2, 0.825, 0.388),
+    "hamer_test4.jpg": (1, 0.905, 0.585),
+    "hort_test6.jpg": (1, 0.915, 0.921),
+    "obman_can.jpg": (1, 0.911, 0.811),
+}
+# The recipe is deterministic; between machines the networks' last bits differ. Rounding the foreground maps to 8 bits,
+# which is more, moved one photo's IoU by 0.016 and the medians by less.
+NOISE = 0.02
+HAND_FLOOR, OBJECT_FLOOR = 0.90, 0.866  # of the medians; reached: 0.908 and 0.882
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +86,19 @@ def test_masks_belong_to_their_photos(bench: ModuleType) -> None:
 @pytest.mark.photos
 @pytest.mark.weights
 @pytest.mark.slow
-def test_medians_hold(bench: ModuleType) -> None:
+def test_every_photo_and_the_medians_hold(bench: ModuleType) -> None:
     if not bench.PHOTOS.is_dir():
         pytest.skip("no photographs in ../shared/photos")
     if not all(is_cached(name) for name in RECIPES["cpu"]):
         pytest.skip("no weights: hoi-annotate models pull cpu")
-    middle = bench.medians(list(bench.scores(bench.PHOTOS, Recipe.load("cpu"))))
+    found = list(bench.scores(bench.PHOTOS, Recipe.load("cpu")))
+    assert {row.photo: row.hands for row in found} == {photo: hands for photo, (hands, _, _) in REACHED.items()}
+    below = [
+        row
+        for row in found
+        if row.hand_iou < REACHED[row.photo][1] - NOISE or row.object_iou < REACHED[row.photo][2] - NOISE
+    ]
+    assert not below
+    middle = bench.medians(found)
     assert middle["hand_iou"] > HAND_FLOOR
     assert middle["object_iou"] > OBJECT_FLOOR

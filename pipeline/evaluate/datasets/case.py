@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.errors import HoiError, PipelineError
 from pipeline.evaluate.grasps import fit_hand
+from pipeline.evaluate.lengths import LONG, OBJECT_METRES, PALM, PALM_METRES, not_metres
 from pipeline.evaluate.scenes import Scene, mirrored_hand
 from pipeline.geometry.camera import project
 from pipeline.hand_model import load_hand
@@ -17,8 +18,6 @@ from pipeline.hand_model.model import MANO
 from pipeline.types import F64, I64, Camera, HandPose, Mask, ObjectPose, Side
 
 DOWN = (0.0, 1.0, 0.0)  # where nothing tells of gravity: down the picture, as the field simulates
-PALM_METRES = (0.05, 0.16)  # wrist to the base of the middle finger
-OBJECT_METRES = (0.005, 2.0)  # longest side of an object's box
 AWAY_METRES = 0.5  # hand and object farther apart than this are not in one frame
 AGREE_METRES = 0.01  # between the joints a data set gives and those its hand parameters give
 
@@ -69,9 +68,9 @@ def checked(case: Case, source: Path) -> Case:
     if not np.isfinite(case.joints).all() or case.joints.shape != (21, 3):
         raise BadDataset(f"{source}: the joints are {case.joints.shape}, not (21, 3) finite numbers")
     palm = float(np.linalg.norm(case.joints[9] - case.joints[0]))
-    _in_range(source, "the hand's joints", "from the wrist to the base of the middle finger", palm, PALM_METRES)
+    _in_range(source, "the hand's joints", PALM, palm, PALM_METRES)
     extent = float(np.ptp(case.placed, axis=0).max())
-    _in_range(source, f"the object '{case.object_name}'", "long", extent, OBJECT_METRES)
+    _in_range(source, f"the object '{case.object_name}'", LONG, extent, OBJECT_METRES)
     for what, points in (("hand", case.joints), ("object", case.placed)):
         depth = float(np.median(points[:, 2]))
         if depth <= 0:
@@ -91,13 +90,9 @@ def checked(case: Case, source: Path) -> Case:
 
 
 def _in_range(source: Path, what: str, which: str, metres: float, limits: tuple[float, float]) -> None:
-    low, high = limits
-    if low <= metres <= high:
-        return
-    for factor, unit in ((1e-3, "millimetres"), (1e-2, "centimetres")):
-        if low <= metres * factor <= high:
-            raise BadDataset(f"{source}: {what} seem to be in {unit}, not metres ({metres:.4g} {which})")
-    raise BadDataset(f"{source}: {what}: {metres:.4g} m {which}: not a length that this can have in metres")
+    wrong = not_metres(what, which, metres, limits)
+    if wrong is not None:
+        raise BadDataset(f"{source}: {wrong}")
 
 
 def skin_of(verts: F64, side: Side) -> Surface | None:

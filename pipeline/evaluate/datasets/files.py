@@ -152,9 +152,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 def solid(path: Path) -> Surface:
     """A mesh file, welded and closed; in the file's units and frame. Raises BadDataset."""
     try:
-        return Surface(*closed(load_mesh(present(path))))
+        return Surface(*closed(load_mesh(present(path)), path))
     except BadMesh as error:
-        raise BadDataset(f"{path}: {error}") from error
+        raise BadDataset(str(error)) from error
 
 
 def solid_of(vertices: F64, faces: I64, path: Path) -> Surface:
