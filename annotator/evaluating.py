@@ -79,15 +79,15 @@ def grasps_of(grasps: Path, meshes: Path, n: int, seed: int) -> list[Grasp]:
     return chosen
 
 
-def evaluate(grasps: Sequence[Grasp], work: Work, jobs: int) -> Iterator[Case]:
-    """Cases in the order of the grasps, whichever worker is faster. Raises HoiError."""
+def evaluate(grasps: Sequence[Grasp], works: Sequence[Work], jobs: int) -> Iterator[Case]:
+    """Cases in the order of the grasps, each by every one of the works, whichever worker is faster. Raises HoiError."""
+    told = [(grasp, work) for grasp in grasps for work in works]
     if jobs <= 1:
-        for grasp in grasps:
-            yield _run(grasp, work)
+        yield from map(_run, told)
         return
     try:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(_run, grasps, [work] * len(grasps))
+            yield from pool.map(_run, told)
     except BrokenProcessPool:
         raise HoiError(
             "a worker process was killed, perhaps for want of memory; ask for fewer cases at once: --jobs"
@@ -107,8 +107,10 @@ def _cell(spread: dict[str, Any] | None, scenes: int) -> str:
     return said if spread["n"] == scenes else f"{said} ({spread['n']})"
 
 
-def _run(grasp: Grasp, work: Work) -> Case:
+def _run(told: tuple[Grasp, Work]) -> Case:
     import torch
+
+    grasp, work = told
 
     torch.set_num_threads(1)
     cache = None if work.cache_folder is None else DiskCache(work.cache_folder)

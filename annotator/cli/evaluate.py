@@ -168,10 +168,8 @@ def _grasps(
 
     chosen = grasps_of(grasps, meshes, n, seed)
     if ablation:
-        tables = {}
-        for name, settings in ABLATION.items():
-            work = Work(mode, recipe.changed(settings), seed, cache, ("refined",))
-            tables[name] = _measure(chosen, work, workers, name)[1]
+        rows = {name: Work(mode, recipe.changed(each), seed, cache, ("refined",)) for name, each in ABLATION.items()}
+        tables = _measure(chosen, rows, workers)[1]
         if json:
             output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables})
         else:
@@ -179,7 +177,8 @@ def _grasps(
         _end_if_none(tables.values())
         return
     work = Work(mode, recipe, seed, cache)
-    cases, table = _measure(chosen, work, workers, mode)
+    cases, tables = _measure(chosen, {mode: work}, workers)
+    table = tables[mode]
     if json:
         output.data_json(table)
     else:
@@ -210,21 +209,24 @@ def _end_if_none(tables: Iterable[dict[str, Any]]) -> None:
         raise typer.Exit(1)
 
 
-def _measure(chosen: list[Grasp], work: Work, jobs: int, what: str) -> tuple[list[Case], dict[str, Any]]:
+def _measure(chosen: list[Grasp], rows: dict[str, Work], jobs: int) -> tuple[list[Case], dict[str, dict[str, Any]]]:
+    """All cases, and a table of each row's."""
     from annotator.evaluating import evaluate as run
     from pipeline.evaluate.benchmark import summarise
 
     cases = []
-    with output.Bar(what) as bar:
-        bar.begin(len(chosen))
-        for case in run(chosen, work, jobs):
+    with output.Bar("scenes") as bar:
+        bar.begin(len(chosen) * len(rows))
+        for number, case in enumerate(run(chosen, list(rows.values()), jobs)):
             cases.append(case)
+            name = case.name if len(rows) == 1 else f"{case.name}, {list(rows)[number % len(rows)]}"
             if case.failure:
-                bar.failed(case.name, case.failure)
+                bar.failed(name, case.failure)
             else:
                 refined = case.stages["refined"]
-                bar.done(case.name, f"wrist {refined['wrist_error_mm']:.0f} mm, hand IoU {refined['hand_iou']:.2f}")
-    return cases, summarise(cases, work.mode, work.seed)
+                bar.done(name, f"wrist {refined['wrist_error_mm']:.0f} mm, hand IoU {refined['hand_iou']:.2f}")
+    works = enumerate(rows.items())
+    return cases, {name: summarise(cases[at :: len(rows)], work.mode, work.seed) for at, (name, work) in works}
 
 
 def _print(rows: dict[str, Any], scenes: int) -> None:

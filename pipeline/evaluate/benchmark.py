@@ -90,7 +90,7 @@ def run_case(
     PipelineError.
 
     `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew,
-    those of `stages`.
+    those of `stages`. The long simulation belongs to the whole table.
     """
     scene = make_scene(grasp, seed)
     truth = {"truth": truth_of(scene)}
@@ -101,9 +101,9 @@ def run_case(
         raise
     except PipelineError as error:
         placements, failure = truth, str(error)
-    same = mode == "oracle-shape"
+    same, long = mode == "oracle-shape", ("truth", "refined") if "truth" in stages else ()
     measured = {
-        stage: figures(scene, placed, same or stage == "truth", long_simulation=stage in ("truth", "refined"))
+        stage: figures(scene, placed, same or stage == "truth", long_simulation=stage in long)
         for stage, placed in placements.items()
         if stage in stages
     }
