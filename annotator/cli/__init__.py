@@ -74,5 +74,10 @@ def common(
 
 
 def main() -> None:
-    """The console script."""
+    """The console script.
+
+    Native libraries take one thread a process: processes share the work, and sums are the same on any number of cores.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "IGL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     app(prog_name="hoi-annotate")
