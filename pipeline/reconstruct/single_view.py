@@ -23,7 +23,7 @@ class SingleViewReconstructor:
     """Surface of revolution, cuboid or inflated silhouette, whichever explains the view (STACK)."""
 
     name = "single-view"
-    version = "2"
+    version = "3"
     weights_digest = ""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

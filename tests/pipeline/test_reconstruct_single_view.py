@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -14,6 +15,7 @@ from pipeline.geometry.raster import coverage, depth_layers
 from pipeline.geometry.watertight import is_watertight
 from pipeline.reconstruct.single_view import SingleViewReconstructor
 from pipeline.reconstruct.stack import Stack, even, hollowed, mesh
+from pipeline.reconstruct.view import signed_distance
 from pipeline.types import F64, I64, Camera, Completion, ObjectMesh, Photo
 
 SIZE, DISTANCE = 360, 0.5
@@ -239,3 +241,19 @@ def test_a_vessel_is_hollow_and_closed():
         assert vessel.is_watertight
         assert 0.05 * solid.volume < vessel.volume < 0.25 * solid.volume
         np.testing.assert_allclose(vessel.bounds, solid.bounds, atol=0.02)
+
+
+def test_distances_have_the_same_bits_whatever_the_threads_and_wherever_arrays_lie() -> None:
+    y, x = np.mgrid[0:192, 0:192]
+    mask = ((x - 90) / 60) ** 2 + ((y - 100) / 40) ** 2 < 1
+    rng, found, threads = np.random.default_rng(0), set(), cv2.getNumThreads()
+    try:
+        for count in (1, 2):
+            cv2.setNumThreads(count)
+            for _ in range(40):
+                apart = [np.empty(size, np.uint8) for size in rng.integers(10, 200_000, 20)]
+                found.add(signed_distance(mask.copy()).tobytes())
+                del apart
+    finally:
+        cv2.setNumThreads(threads)
+    assert len(found) == 1
