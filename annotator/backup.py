@@ -68,10 +68,13 @@ def backup(workspace: Workspace, folder: Path, *, progress: Progress) -> Copied:
     Interrupted, it goes on where it was, and the backup that was there before stays whole. Blobs that are missing or
     damaged are told and left out. Raises BadRequest, and WorkspaceError while another process writes the folder.
     """
-    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        there = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise BadRequest(f"cannot write the backup {folder}: {error.strerror}; name another folder") from error
     if there - {LOCK} and not there & {MANIFEST, PART}:
         raise BadRequest(f"{folder} is no backup and not empty: name a new folder")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with claimed(folder, f"the backup {folder}", "backup"):
         return _renew(workspace, folder, progress)
 

@@ -95,7 +95,7 @@ def growth(scenes: list[Scene]) -> str:
 
     for size in (96, 160, 256, 512):
         add(f"{size} px", lambda scene, size=size: seconds_of(scene, base | {"size": size}))
-    for faces in (1000, 2000, 6000, 0):
+    for faces in (1000, 1500, 6000, 0):
         label = f"{faces} faces" if faces else f"all {len(scenes[0].solid[1])} faces"
         add(label, lambda scene, faces=faces: seconds_of(scene, base | {"faces": faces}))
     for hands in (1, 2, 4):  # every hand with its object is a pair of its own

@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,11 @@ class Recipe:
         return float(self.settings.get("placement", {}).get("vram_gb", 0.0))
 
     def stage(self, name: str) -> dict[str, Any]:
-        """Settings of one stage; an adapter's stand on those of [placement] (pipeline.device)."""
+        """Settings of one stage; an adapter's stand on those of [placement] (pipeline.device). A recipe that is older
+        than a setting of the optimisation has the cpu recipe's."""
         section: dict[str, Any] = self.settings[name] if name != "camera" else self.settings.get(name, CAMERA)
+        if name == "optimise":
+            return {**_optimise_of_cpu(), **section}
         return {**self.settings.get("placement", {}), **section} if name in ADAPTER_STAGES else section
 
     def for_adapter(self, name: str) -> dict[str, Any]:
@@ -127,3 +131,9 @@ def _on_base(path: Path, settings: dict[str, Any], below: tuple[Path, ...]) -> d
         else:
             merged[name] = own
     return merged
+
+
+@cache
+def _optimise_of_cpu() -> dict[str, Any]:
+    section: dict[str, Any] = Recipe.load("cpu").settings["optimise"]
+    return section

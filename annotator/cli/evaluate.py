@@ -64,7 +64,7 @@ def evaluate(
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Change a setting; repeatable.")
     ] = None,
-    ablation: Annotated[bool, typer.Option("--ablation", help="Take the recipe's terms away one by one.")] = False,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Change one thing of the recipe at a time.")] = False,
     dataset: Annotated[Dataset | None, typer.Option(help="A data set with ground truth: the paper's tables.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where the data set lies, in its own layout.")] = None,
     table: Annotated[
@@ -168,7 +168,12 @@ def _grasps(
 
     chosen = grasps_of(grasps, meshes, n, seed)
     if ablation:
-        rows = {name: Work(mode, recipe.changed(each), seed, cache, ("refined",)) for name, each in ABLATION.items()}
+        changed = {name: recipe.changed(each) for name, each in ABLATION.items()}
+        rows = {
+            name: Work(mode, other, seed, cache, ("refined",))
+            for name, other in changed.items()
+            if not ABLATION[name] or other.digest != recipe.digest  # what the recipe does not have is not taken away
+        }
         tables = _measure(chosen, rows, workers)[1]
         if json:
             output.data_json({"mode": mode, "n": len(chosen), "seed": seed, "ablation": tables})

@@ -45,14 +45,15 @@ def requeue(workspace: Workspace) -> int:
 
 
 def _entries(session: Session) -> Sequence[tuple[str, str]]:
-    """(name, version) of the engine's unfinished entries for other versions."""
+    """(name, version) of the engine's unfinished entries for earlier versions; newer ones are for newer programs."""
     schema = None if session.get_bind().dialect.name == "sqlite" else "dbos"
     if not inspect(session.connection()).has_table("workflow_status", schema=schema):
         return []  # nothing was ever queued
     name, version = column("workflow_uuid", String), column("application_version", String)
     ours = column("name").in_((REVIEW, BULK)) & column("status").in_(("ENQUEUED", "PENDING"))
     found = select(name, version).select_from(table("workflow_status", schema=schema)).where(ours, version != VERSION)
-    return session.execute(found.order_by(name)).tuples().all()
+    entries = session.execute(found.order_by(name)).tuples()
+    return [(entry, its) for entry, its in entries if its.isdecimal() and int(its) < int(VERSION)]
 
 
 def _again(session: Session, queue: JobQueue, name: str) -> None:

@@ -110,7 +110,8 @@ def run_case(
     if "truth" in measured:
         measured["truth"]["residual_mm"] = scene.residual_mm
     if failure is not None:
-        measured |= {stage: dict(FAILED) for stage in stages if stage != "truth"}
+        for stage in (stage for stage in stages if stage != "truth"):
+            measured[stage] = {name: worst for name, worst in FAILED.items() if name != "held" or stage in long}
     return Case(scene.name, grasp, measured, failure, placements)
 
 

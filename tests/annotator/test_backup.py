@@ -245,6 +245,12 @@ def test_a_backup_that_was_stopped_before_its_first_word_can_be_repeated(full: W
     assert backup(full, tmp_path / "backup", progress=Silent()).rows["photo"] == 4
 
 
+def test_a_file_is_no_folder_for_a_backup(full: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadRequest, match=r"cannot write the backup .*file: .*name another folder"):
+        backup(full, tmp_path / "file", progress=Silent())
+
+
 def test_fewer_rows_than_the_manifest_tells_of_are_no_backup(full: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     backup(full, folder, progress=Silent())

@@ -196,3 +196,11 @@ def test_doctor_gpu_says_what_is_here() -> None:
     assert {"torch", "rasteriser", "recipe large", "recipe easyhoi-paper"} <= set(checks)
     assert bool(gpu.gpus()) != ("GPU" in checks)
     assert all(entry["state"] in ("ok", "note") for entry in told)
+
+
+def test_a_recipe_older_than_a_setting_of_the_optimisation_has_the_cpu_recipes() -> None:
+    cpu = Recipe.load("cpu")
+    settings = {**cpu.settings, "optimise": {k: v for k, v in cpu.settings["optimise"].items() if k != "camera_decay"}}
+    old = Recipe("mine", settings)
+    assert old.stage("optimise") == cpu.stage("optimise")
+    assert old.digest != cpu.digest
