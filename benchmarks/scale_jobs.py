@@ -125,7 +125,7 @@ def drain(jobs: int, workers: int) -> dict[str, Any]:
             with opened.database.read() as session:
                 now = Photos(session).queued()
             if waits == jobs and now < jobs:
-                began = time.perf_counter() - 0.5  # the workers have started
+                began, seen = time.perf_counter() - 0.5, [(0.0, 0)]  # the workers have started
             waits = now
             seen.append((time.perf_counter() - began, jobs - now))
             print(f"{waits} wait", end="\r", file=sys.stderr, flush=True)
