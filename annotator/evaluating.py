@@ -111,7 +111,6 @@ def _run(told: tuple[Grasp, Work]) -> Case:
     import torch
 
     grasp, work = told
-
     torch.set_num_threads(1)
     cache = None if work.cache_folder is None else DiskCache(work.cache_folder)
     return run_case(grasp, work.mode, work.recipe, work.seed, cache, work.stages)

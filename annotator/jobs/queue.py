@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from dbos import DBOS, DBOSClient, error
-from sqlalchemy import func, inspect, select, table
+from sqlalchemy import TableClause, func, inspect, select, table
 from sqlalchemy.orm import Session
 
 from annotator.errors import WorkspaceError
@@ -19,7 +19,6 @@ QUEUE = "work"
 REVIEW, BULK = "carry_out", "annotate_chunk"  # the workflows
 VERSION = "2"  # of the workflows: work of another version is left to workers of that version
 _REVIEWERS, _BULK = 1, 100  # priorities: a reviewer waits
-_WORK, _SCHEMAS = "workflow_status", (None, "dbos")  # the engine's table of it: on SQLite, on PostgreSQL
 
 
 class JobQueue:
@@ -78,17 +77,22 @@ class JobQueue:
 def prepare(workspace: Workspace) -> None:
     """Makes the engine's tables when they are not there."""
     with workspace.database.read() as session:
-        found = inspect(session.connection())
-        if any(found.has_table(_WORK, schema=schema) for schema in _SCHEMAS):
+        if engine_table(session) is not None:
             return
     DBOS.migrate(workspace.database_url)
 
 
 def had_work(session: Session) -> bool:
     """Whether the engine was ever given work in this database."""
-    found = inspect(session.connection())
-    tables = [table(_WORK, schema=schema) for schema in _SCHEMAS if found.has_table(_WORK, schema=schema)]
-    return any(session.scalar(select(func.count()).select_from(work)) for work in tables)
+    found = engine_table(session)
+    return found is not None and bool(session.scalar(select(func.count()).select_from(found)))
+
+
+def engine_table(session: Session) -> TableClause | None:
+    """Where the engine keeps what it was given; None before it has any tables here."""
+    schema = None if session.get_bind().dialect.name == "sqlite" else "dbos"
+    found = inspect(session.connection()).has_table("workflow_status", schema=schema)
+    return table("workflow_status", schema=schema) if found else None
 
 
 def quiet() -> None:

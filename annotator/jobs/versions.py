@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import String, column, inspect, select, table
+from sqlalchemy import String, column, select
 from sqlalchemy.orm import Session
 
-from annotator.jobs.queue import BULK, REVIEW, VERSION, JobQueue
+from annotator.jobs.queue import BULK, REVIEW, VERSION, JobQueue, engine_table
 from annotator.workspace import Workspace
 from db.models import Chunk, Job
 from db.repositories import Chunks, Jobs, Photos
@@ -46,14 +46,14 @@ def requeue(workspace: Workspace) -> int:
 
 def _entries(session: Session) -> Sequence[tuple[str, str]]:
     """(name, version) of the engine's unfinished entries for earlier versions; newer ones are for newer programs."""
-    schema = None if session.get_bind().dialect.name == "sqlite" else "dbos"
-    if not inspect(session.connection()).has_table("workflow_status", schema=schema):
+    entries = engine_table(session)
+    if entries is None:
         return []  # nothing was ever queued
     name, version = column("workflow_uuid", String), column("application_version", String)
     ours = column("name").in_((REVIEW, BULK)) & column("status").in_(("ENQUEUED", "PENDING"))
-    found = select(name, version).select_from(table("workflow_status", schema=schema)).where(ours, version != VERSION)
-    entries = session.execute(found.order_by(name)).tuples()
-    return [(entry, its) for entry, its in entries if its.isdecimal() and int(its) < int(VERSION)]
+    found = select(name, version).select_from(entries).where(ours, version != VERSION)
+    unlike = session.execute(found.order_by(name)).tuples()
+    return [(entry, its) for entry, its in unlike if its.isdecimal() and int(its) < int(VERSION)]
 
 
 def _again(session: Session, queue: JobQueue, name: str) -> None:
