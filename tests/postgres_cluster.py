@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ports import free_port
+from sqlalchemy import create_engine, text
 
 
 def binaries() -> Path | None:
@@ -56,3 +57,13 @@ def _as_server_user(*command: str) -> None:
         command = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command)
     done = subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def empty(url: str) -> None:
+    """Drops our tables and the job engine's."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for schema in ("public", "dbos"):
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()

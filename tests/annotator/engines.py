@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from postgres_cluster import empty
 
 from annotator import service
 from annotator.jobs import JobQueue
@@ -17,7 +17,6 @@ from annotator.progress import Silent
 from annotator.reviewing import Change
 from annotator.workspace import Workspace
 from db.repositories import Pairs
-from db.session import Database
 from pipeline.recipe import Recipe
 
 
@@ -26,12 +25,7 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> str | None:
     if engine == "sqlite":
         return None
     url = str(request.getfixturevalue("postgres_server"))
-    database = Database(url)
-    with database.write() as session:
-        for schema in ("public", "dbos"):
-            session.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        session.execute(text("CREATE SCHEMA public"))
-    database.dispose()
+    empty(url)
     return url
 
 

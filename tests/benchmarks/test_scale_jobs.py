@@ -10,9 +10,7 @@ from types import ModuleType
 
 import pytest
 from benchmark_scripts import load
-from sqlalchemy import text
-
-from db.session import Database
+from postgres_cluster import empty
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def on_postgres(bench: ModuleType, postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     @contextmanager
     def emptied() -> Iterator[str]:
-        database = Database(postgres_server)
-        with database.write() as session:
-            for schema in ("public", "dbos"):
-                session.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-            session.execute(text("CREATE SCHEMA public"))
-        database.dispose()
+        empty(postgres_server)
         yield postgres_server
 
     monkeypatch.setattr(bench, "database", emptied)
