@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from ports import free_port
-from sqlalchemy import create_engine, text
 
 
 def binaries() -> Path | None:
@@ -61,6 +60,8 @@ def _as_server_user(*command: str) -> None:
 
 def empty(url: str) -> None:
     """Drops our tables and the job engine's."""
+    from sqlalchemy import create_engine, text  # here, for conftest.py is also loaded where it is not installed
+
     engine = create_engine(url)
     with engine.begin() as connection:
         for schema in ("public", "dbos"):

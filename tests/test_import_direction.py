@@ -1,6 +1,7 @@
 """Imports run one way (DESIGN 1): annotator -> exports, db, pipeline; exports -> pipeline; those know nobody."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,17 @@ def test_an_engine_is_known_in_one_place(engine: str, home: str) -> None:
     users = [path for path in files if engine in {name.split(".")[0] for name in imported_modules(path)}]
     assert users
     assert [path for path in users if not path.is_relative_to(ROOT / home)] == []
+
+
+def test_the_suites_fixtures_ask_for_pytest_alone() -> None:
+    """tests/with_torchvision runs in an environment without the product's packages, and conftest.py is loaded there."""
+    unread, asked = [ROOT / "tests/conftest.py"], set[str]()
+    while unread:
+        for node in ast.parse(unread.pop().read_text(encoding="utf-8")).body:
+            names = {a.name for a in node.names} if isinstance(node, ast.Import) else set()
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {node.module}
+            beside = {name for name in names if (ROOT / f"tests/{name}.py").exists()}
+            unread += [ROOT / f"tests/{name}.py" for name in beside]
+            asked |= {name.split(".")[0] for name in names - beside}
+    assert asked - sys.stdlib_module_names == {"pytest"}
