@@ -14,7 +14,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,12 @@ class BadBenchmark(HoiError):
 
 @dataclass(frozen=True)
 class Grasp:
-    """One recorded grasp and the mesh it holds."""
+    """One recorded grasp and the mesh it holds; its number tells it from the others."""
 
     number: int  # in the file
     object_id: str
-    joints: F64  # (21, 3) metres, object frame, OpenPose order, right hand
-    down: F64  # (3,) unit vector of gravity in the object's frame
+    joints: F64 = field(compare=False)  # (21, 3) metres, object frame, OpenPose order, right hand
+    down: F64 = field(compare=False)  # (3,) unit vector of gravity in the object's frame
     mesh_file: Path
 
 

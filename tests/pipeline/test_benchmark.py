@@ -203,9 +203,16 @@ def test_the_same_seed_makes_the_same_scene(folder: Path, scene: Scene) -> None:
 
 
 def test_the_estimate_errs_as_stated_and_holds_no_truth(scene: Scene) -> None:
-    many = [estimate_of(replace(scene, seed=seed)) for seed in range(200)]
+    many = [estimate_of(replace(scene, noise=noise)) for noise in range(200)]
     wrists = np.array([scene.model.posed(e.pose)[1][0] for e in many])
     articulation = np.array([e.pose.hand_pose - scene.hand.hand_pose for e in many]).reshape(-1, 3)
+def test_noise_drawn_anew_errs_differently_of_the_same_scene(scene: Scene) -> None:
+    other = replace(scene, noise=scene.noise + 1)
+    assert scene.noise == scene.seed
+    assert not np.array_equal(estimate_of(other).keypoints, estimate_of(scene).keypoints)
+    assert unplaced(other)[1] != unplaced(scene)[1]
+
+
     assert abs(np.rad2deg(np.sqrt((articulation**2).sum(1).mean())) - 8) < 0.5
     assert abs((wrists[:, 2] - scene.hand_joints[0, 2]).std() - 0.05) < 0.01
     off = np.array([e.keypoints[0] for e in many]) - np.array(
@@ -286,9 +293,9 @@ def truth_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_scene_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, NoHandFound("no hand found"))
-    case = run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+    case = run_case(scene, "oracle-shape", RECIPE)
     table = summarise([case], "oracle-shape", 0)
     assert case.failure == "no hand found"
     assert table["failures"] == 1
@@ -297,10 +304,12 @@ def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert table["stages"]["truth"]["contact_f1"]["mean"] == 1.0
 
 
-def test_weights_that_are_missing_are_no_failed_scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_missing_are_no_failed_scene(
+    folder: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failing(monkeypatch, MissingWeights("no weights: hoi-annotate models pull cpu"))
     with pytest.raises(MissingWeights):
-        run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+        run_case(scene, "oracle-shape", RECIPE)
     done = CliRunner().invoke(app, told(folder))
     assert done.exit_code == 1
     assert done.output.strip() == "error: no weights: hoi-annotate models pull cpu"
