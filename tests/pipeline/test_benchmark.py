@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from benchmark_scripts import load
 from grasp_scene import RADIUS, grasp
 from typer.testing import CliRunner
 
@@ -96,16 +97,19 @@ def test_grasps_come_back_in_openpose_order_with_their_mesh(folder: Path) -> Non
 def test_a_folder_that_is_no_benchmark_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(BadBenchmark, match=r"no \.npz"):
-        load_grasps(empty, folder)
-    with pytest.raises(BadBenchmark, match="no mesh for object 'ball'"):
+    remedy = r"; give --grasps a folder of \.npz, or one, with object_id \(N,\) and joints_obj"
+    for nothing in (empty, empty / "nosuch"):
+        with pytest.raises(BadBenchmark, match=rf"{nothing}: no \.npz of grasps here{remedy}"):
+            load_grasps(nothing, folder)
+    with pytest.raises(BadBenchmark, match="no mesh for object 'ball'; give --meshes a folder with <object_id>"):
         load_grasps(folder, empty)
     np.savez(empty / "x.npz", object_id=np.array(["ball"]))
-    with pytest.raises(BadBenchmark, match="lacks the array 'joints_obj'"):
+    with pytest.raises(BadBenchmark, match=rf"lacks the array 'joints_obj'{remedy}"):
         load_grasps(empty, folder)
-    (empty / "x.npz").write_text("not numbers")
-    with pytest.raises(BadBenchmark, match=r"x\.npz: not an \.npz"):
-        load_grasps(empty, folder)
+    for content in ("not numbers", ""):
+        (empty / "x.npz").write_text(content)
+        with pytest.raises(BadBenchmark, match=rf"x\.npz: not an \.npz that can be read{remedy}"):
+            load_grasps(empty, folder)
     np.savez(empty / "x.npz", object_id=np.array(["ball"]), joints_obj=np.full((1, 21, 3), np.nan))
     with pytest.raises(BadBenchmark, match=r"joints_obj is \(1, 21, 3\), not \(1, 21, 3\) finite"):
         load_grasps(empty, folder)
@@ -128,7 +132,7 @@ def test_a_file_of_grasps_that_is_not_what_it_should_be_is_one_clear_line(folder
             load_grasps(bad, folder)
         assert str(bad) in str(raised.value)
 
-    refused("holds no grasp", object_id=np.array([], "U4"), joints_obj=np.zeros((0, 21, 3)))
+    refused("holds no grasp; give --grasps", object_id=np.array([], "U4"), joints_obj=np.zeros((0, 21, 3)))
     refused(r"x\.npz: object_id is \(\), not \(N,\)", object_id=np.array("ball"))
     refused("the joints of grasp 0 seem to be in millimetres", joints_obj=good["joints_obj"] * 1000)
     refused("the joints of grasp 1: 0 m", joints_obj=good["joints_obj"] * np.array([1, 0]).reshape(2, 1, 1))
@@ -202,10 +206,6 @@ def test_the_same_seed_makes_the_same_scene(folder: Path, scene: Scene) -> None:
     assert not np.array_equal(other.depth, scene.depth)
 
 
-def test_the_estimate_errs_as_stated_and_holds_no_truth(scene: Scene) -> None:
-    many = [estimate_of(replace(scene, noise=noise)) for noise in range(200)]
-    wrists = np.array([scene.model.posed(e.pose)[1][0] for e in many])
-    articulation = np.array([e.pose.hand_pose - scene.hand.hand_pose for e in many]).reshape(-1, 3)
 def test_noise_drawn_anew_errs_differently_of_the_same_scene(scene: Scene) -> None:
     other = replace(scene, noise=scene.noise + 1)
     assert scene.noise == scene.seed
@@ -213,6 +213,10 @@ def test_noise_drawn_anew_errs_differently_of_the_same_scene(scene: Scene) -> No
     assert unplaced(other)[1] != unplaced(scene)[1]
 
 
+def test_the_estimate_errs_as_stated_and_holds_no_truth(scene: Scene) -> None:
+    many = [estimate_of(replace(scene, noise=noise)) for noise in range(200)]
+    wrists = np.array([scene.model.posed(e.pose)[1][0] for e in many])
+    articulation = np.array([e.pose.hand_pose - scene.hand.hand_pose for e in many]).reshape(-1, 3)
     assert abs(np.rad2deg(np.sqrt((articulation**2).sum(1).mean())) - 8) < 0.5
     assert abs((wrists[:, 2] - scene.hand_joints[0, 2]).std() - 0.05) < 0.01
     off = np.array([e.keypoints[0] for e in many]) - np.array(
@@ -379,9 +383,9 @@ def test_every_row_of_the_ablation_changes_the_recipe() -> None:
     ("options", "said"),
     [
         (["--seed", "-1"], "--seed"),
-        (["-o", "nosuch/page.html"], "there is no folder 'nosuch'"),
+        (["-o", "nosuch/page.html"], "Invalid value for '--out' / '-o': there is no folder 'nosuch'"),
         (["-o", "."], "is a directory"),
-        (["--ablation", "-o", "page.html"], "--out"),
+        (["--ablation", "-o", "page.html"], "Invalid value for '--out' / '-o': an ablation has no page"),
         (["--table", "1"], "--table"),
         (["--predictions", "x"], "--predictions"),
         (["--no-ours"], "--ours"),
@@ -470,12 +474,12 @@ def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["versus", "growth", "workers", "memory"])
+@pytest.mark.parametrize("only", ["versus", "growth", "workers"])
 def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only: str) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, root / "benchmarks/speed_optimisation.py", "--grasps", folder, "--meshes", folder]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command += ["--n", "1", "--only", only, "--photo", folder / "none.jpg"]
+    command += ["--n", "1", "--only", only]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")][2:]
@@ -484,9 +488,29 @@ def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only:
         "versus": ["cpu", "easyhoi-paper"],
         "growth": [*sizes, *faces, "1 hands", "2 hands", "4 hands"],
         "workers": ["1", "2"],
-        "memory": [f"1 scenes optimised, {recipe}" for recipe in ("cpu", "easyhoi-paper")],
     }
     assert [row[0] for row in rows] == first[only]
+
+
+@pytest.mark.slow
+def test_the_memory_of_the_optimisation_is_printed_without_a_photo_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load("speed_optimisation")
+    monkeypatch.setattr(script, "PHOTO", folder / "none.jpg")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    script.main(["--grasps", str(folder), "--meshes", str(folder), "--n", "1", "--only", "memory"])
+    printed = capsys.readouterr()
+    rows = [line.strip("| ").split(" | ")[0] for line in printed.out.splitlines()][2:]
+    assert rows == ["1 scenes optimised, cpu", "1 scenes optimised, easyhoi-paper"]
+    assert "name a photograph with --photo" in printed.err
+
+
+def test_a_photo_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load("speed_optimisation").main(["--only", "memory", "--photo", "typo.jpg"])
+    assert ended.value.code == 2
+    assert "error: --photo typo.jpg: there is no such file" in capsys.readouterr().err
 
 
 @pytest.mark.slow
