@@ -372,6 +372,23 @@ def test_the_ablation_counts_its_failures(folder: Path, monkeypatch: pytest.Monk
         }
 
 
+@pytest.mark.usefixtures("truth_answers")
+def test_a_scene_is_made_once_for_all_works_of_its_grasp(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(grasp: Grasp, seed: int) -> Scene:
+        made.append(grasp.number)
+        return make_scene(grasp, seed)
+
+    monkeypatch.setattr(evaluating, "make_scene", counted)
+    evaluating._scene.cache_clear()
+    rows = [RECIPE.changed(changes) for changes in ([], ["optimise.size=96"])]
+    works = [evaluating.Work("oracle-shape", recipe, 0, None, ("refined",)) for recipe in rows]
+    cases = list(evaluating.evaluate(load_grasps(folder, folder), works, jobs=1))
+    assert [case.grasp.number for case in cases] == [0, 0, 1, 1]
+    assert made == [0, 1]
+
+
 def test_every_row_of_the_ablation_changes_the_recipe() -> None:
     settings = {row: RECIPE.changed(changes).stage("optimise") for row, changes in evaluating.ABLATION.items()}
     first, *others = settings
