@@ -53,6 +53,8 @@ def collect(workspace: Workspace, *, older_than: timedelta, delete: bool, progre
         for blob in some:
             _look_at(workspace, blob, blob.digest in named, before, delete, result)
             progress.done(blob.digest, "")
+    # Marks go last, though they keep what a killed deletion began for the next run: they are told by name, and before
+    # deletions of its own one `gc` could take from beside another the mark that this has made anew, and needs.
     for remain in workspace.blobs.remains():
         if remain.modified < before:
             result.remains += 1

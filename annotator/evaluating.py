@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from annotator.cache import DiskCache
 from pipeline.errors import HoiError
 from pipeline.evaluate.benchmark import STAGES, Case, Mode, choose, run_case
 from pipeline.evaluate.grasps import Grasp, check_meshes, load_grasps
+from pipeline.evaluate.scenes import Scene, make_scene
 from pipeline.recipe import Recipe
 
 # The figures of the printed table and what they are called there.
@@ -70,6 +72,7 @@ class Work:
     seed: int
     cache_folder: Path | None
     stages: Sequence[str] = STAGES  # that are measured
+    draw: int = 0  # of the noise; others than the first are for measuring what it does
 
 
 def grasps_of(grasps: Path, meshes: Path, n: int, seed: int) -> list[Grasp]:
@@ -113,4 +116,12 @@ def _run(told: tuple[Grasp, Work]) -> Case:
     grasp, work = told
     torch.set_num_threads(1)
     cache = None if work.cache_folder is None else DiskCache(work.cache_folder)
-    return run_case(grasp, work.mode, work.recipe, work.seed, cache, work.stages)
+    scene = _scene(grasp, work.seed)
+    scene = replace(scene, noise=scene.noise + work.draw)
+    return run_case(scene, work.mode, work.recipe, cache, work.stages)
+
+
+@functools.lru_cache(maxsize=1)
+def _scene(grasp: Grasp, seed: int) -> Scene:
+    """A worker gets the works of one grasp one after the other."""
+    return make_scene(grasp, seed)

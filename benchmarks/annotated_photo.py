@@ -22,6 +22,7 @@ import trimesh
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from pipeline.errors import HoiError
 from pipeline.evaluate.metrics import chamfer_fscore, iou
 from pipeline.geometry.camera import rays
 from pipeline.hand.registration import rotation_to
@@ -109,14 +110,17 @@ def against(pair: Reconstruction, annotation: dict, folder: Path, true_mask: np.
     }
 
 
-def main() -> None:
+def main(options: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--recipe", default="cpu")
     parser.add_argument("--true-mask", action="store_true", help="give the annotation's silhouette as the object mask")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    figures = measure(arguments.folder, arguments.recipe, arguments.true_mask)
+    arguments = parser.parse_args(options)
+    try:
+        figures = measure(arguments.folder, arguments.recipe, arguments.true_mask)
+    except (HoiError, OSError) as error:
+        sys.exit(f"error: {error}")
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return

@@ -36,6 +36,7 @@ from pipeline.recipe import Recipe
 from pipeline.run import annotate_photo
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+PHOTO = SHARED / "photos/easyhoi_coffee-2.jpg"
 
 RECIPES = ("cpu", "easyhoi-paper")
 STAGES = ("camera", "aligned", "refined")
@@ -123,10 +124,13 @@ def work(grasp: Grasp, seed: int) -> float:
 
 def memory(arguments: argparse.Namespace) -> str:
     """Peak resident memory of one process that optimises all the scenes, per recipe; of one that annotates a photo."""
-    given = [f"--{name}={getattr(arguments, name)}" for name in ("grasps", "meshes", "n", "seed", "photo")]
+    given = [f"--{name}={getattr(arguments, name)}" for name in ("grasps", "meshes", "n", "seed")]
     works = {name: f"{arguments.n} scenes optimised, {name}" for name in RECIPES}
-    if arguments.photo.is_file():
+    if arguments.photo is not None:
+        given.append(f"--photo={arguments.photo}")
         works[WHOLE] = f"{arguments.photo.name} through the whole pipeline, {RECIPES[0]}"
+    else:
+        print("no row for the whole pipeline: name a photograph with --photo", file=sys.stderr)
     rows = []
     for name, what in works.items():
         command = [sys.executable, __file__, *given, "--memory-of", name]
@@ -144,12 +148,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grasps", type=Path, default=SHARED / "benchmark/grasps")
     parser.add_argument("--meshes", type=Path, default=SHARED / "benchmark/meshes")
-    parser.add_argument("--photo", type=Path, default=SHARED / "photos/easyhoi_coffee-2.jpg", help="of `memory`")
+    parser.add_argument("--photo", type=Path, default=PHOTO if PHOTO.is_file() else None, help="of `memory`")
     parser.add_argument("--n", type=int, default=6, help="scenes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("versus", "growth", "workers", "memory"), default="versus")
     parser.add_argument("--memory-of", choices=(*RECIPES, WHOLE), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
+    if args.photo is not None and not args.photo.is_file():
+        parser.error(f"--photo {args.photo}: there is no such file")
     torch.set_num_threads(1)
     if args.memory_of == WHOLE:
         annotate(args.photo)

@@ -7,12 +7,13 @@ waiting, whenever another process wrote in between.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from db.errors import DatabaseBusy, StorageError, StorageFull, StorageUnwritable
@@ -63,9 +64,13 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            if (clear := _translate(error, self.name)) is None:
-                raise
-            raise clear from error
+            if (clear := _translate(error, self.name)) is not None:
+                raise clear from error
+            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                # A statement that can never work, such as one of a table that is not there: other drivers do not give
+                # it the class of what passes.
+                raise ProgrammingError(error.statement, error.params, error.orig) from error
+            raise
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

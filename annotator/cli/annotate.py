@@ -175,15 +175,17 @@ def demo(
     jobs: JobsOption = None,
 ) -> None:
     """Fetch the weights and run on a picture that comes with the program; ends well when a pair was found."""
-    from annotator import overview
+    from annotator import overview, sources
     from annotator.service import ingest
     from annotator.workspace import Workspace
     from pipeline.weights import pull
 
+    shown = [str(photos or _demo_photos())]
+    sources.check_any(shown)  # before there is a workspace with nothing in it
     pull("cpu", output.say)
     opened = Workspace.create(out, jobs=jobs)
     with output.Bar("ingest", quiet=True) as bar:
-        ingest(opened, [str(photos or _demo_photos())], progress=bar)
+        ingest(opened, shown, progress=bar)
     _tell(opened, _preannotate(opened))
     _write_report_if_changed(opened)
     if not overview.status(opened)["pairs"]:

@@ -100,7 +100,7 @@ def evaluate(
     loaded = Recipe.load(recipe).changed(change or [])
     workers = jobs or os.cpu_count() or 1
     if out is not None and not out.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder '{out.parent}'", param_hint="--out")
+        raise typer.BadParameter(f"there is no folder '{out.parent}'", ctx=context, param=_options(context)["out"])
     if dataset is None:
         if grasps is None or meshes is None:
             raise typer.BadParameter("give --dataset and --root, or --grasps and --meshes")
@@ -144,10 +144,15 @@ def evaluate(
 
 def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
     """Raises BadParameter for an option that was given and would not be used."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name) if parameter.name in names else None
+    for name in names:
+        source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise typer.BadParameter(why, param_hint=parameter.opts[0])
+            raise typer.BadParameter(why, ctx=context, param=_options(context)[name])
+
+
+def _options(context: typer.Context) -> dict[str, Any]:
+    """By their names; an error that is told of one names it as typer's own do."""
+    return {str(parameter.name): parameter for parameter in context.command.params}
 
 
 def _grasps(

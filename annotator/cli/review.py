@@ -125,7 +125,7 @@ def fix(
     from annotator.workspace import Workspace
 
     if side not in (None, "left", "right"):
-        raise typer.BadParameter(f"'{side}' is neither left nor right", param_hint="--side")
+        raise typer.BadParameter(f"'{side}' is neither left nor right", param_hint="'--side'")
     opened = Workspace.find(workspace, reviewer=reviewer)
     given = dict(zip(MASKS, (hand_mask, object_mask, contact_front, contact_back), strict=True))
     try:

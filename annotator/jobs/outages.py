@@ -17,7 +17,8 @@ from pipeline.errors import MissingWeights
 
 T = TypeVar("T")
 
-AWAY = (StorageUnwritable, DatabaseBusy, OperationalError, InterfaceError)  # a database or store: it comes back
+# A database or store: it comes back. (A statement that can never work is a ProgrammingError, also on SQLite.)
+AWAY = (StorageUnwritable, DatabaseBusy, OperationalError, InterfaceError)
 UNFIT = (MissingWeights, StorageFull, SchemaOutdated, OSError)  # no other try of this worker would change it
 NO_FAULT = (*AWAY, *UNFIT, work.HandedBack)
 

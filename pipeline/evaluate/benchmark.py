@@ -26,7 +26,7 @@ from pipeline.evaluate.figures import FAILED, Placement, figures, truth_of
 from pipeline.evaluate.grasps import Grasp
 from pipeline.evaluate.metrics import iou
 from pipeline.evaluate.render import render_rgb
-from pipeline.evaluate.scenes import Scene, estimate_of, make_scene
+from pipeline.evaluate.scenes import Scene, estimate_of
 from pipeline.hand_model import load_hand
 from pipeline.optimise.camera_setup import camera_setup
 from pipeline.optimise.coarse_mesh import coarse_mesh
@@ -78,21 +78,18 @@ def choose(grasps: list[Grasp], n: int, seed: int) -> list[Grasp]:
 
 
 def run_case(
-    grasp: Grasp,
+    scene: Scene,
     mode: Mode,
     recipe: Recipe,
-    seed: int,
     cache: StageCache | None = None,
     stages: Sequence[str] = STAGES,
 ) -> Case:
-    """One grasp through one mode. A stage that cannot do its work makes the case a failure with its reason.
-    Raises what concerns all cases: MissingWeights, BadMesh of the grasp's own mesh, every HoiError that is no
-    PipelineError.
+    """One scene through one mode. A stage that cannot do its work makes the case a failure with its reason.
+    Raises what concerns all cases: MissingWeights, every HoiError that is no PipelineError.
 
     `cache` keeps pictures and, in the modes that start from one, stage results; figures are measured anew,
     those of `stages`. The long simulation belongs to the whole table.
     """
-    scene = make_scene(grasp, seed)
     truth = {"truth": truth_of(scene)}
     try:
         placements = truth | _ANSWERS[mode](scene, recipe, cache)
@@ -112,7 +109,7 @@ def run_case(
     if failure is not None:
         for stage in (stage for stage in stages if stage != "truth"):
             measured[stage] = {name: worst for name, worst in FAILED.items() if name != "held" or stage in long}
-    return Case(scene.name, grasp, measured, failure, placements)
+    return Case(scene.name, scene.grasp, measured, failure, placements)
 
 
 def summarise(cases: Iterable[Case], mode: Mode, seed: int) -> dict[str, Any]:
@@ -159,7 +156,7 @@ def oracle_shape(scene: Scene, settings: dict[str, Any], others: Variants = NO_V
 
 def unplaced(scene: Scene) -> tuple[ObjectMesh, float, F64]:
     """The true mesh as an image-to-3D model would hand it over, with its unit (metres) and origin (3,)."""
-    rng = np.random.default_rng([scene.seed, 2])
+    rng = np.random.default_rng([scene.noise, 2])
     vertices, faces = scene.solid
     origin = (vertices.min(0) + vertices.max(0)) / 2
     unit = float(np.ptp(vertices, axis=0).max() * rng.uniform(0.5, 2.0))
@@ -243,15 +240,16 @@ def _full(scene: Scene, recipe: Recipe, cache: StageCache | None) -> dict[str, P
 
 def photo_of(scene: Scene, cache: StageCache | None = None) -> Photo:
     """The scene's photograph, path traced; the camera's focal length is not told."""
-    key = hashlib.sha256(
-        f"{RENDERING} {codec.digest([scene.camera, scene.hand, scene.object_pose, scene.mesh, scene.seed])}".encode()
-    ).hexdigest()
+    shown = [scene.camera, scene.hand, scene.object_pose, scene.mesh, scene.seed, scene.noise]
+    key = hashlib.sha256(f"{RENDERING} {codec.digest(shown)}".encode()).hexdigest()
     held = None if cache is None else cache.get(key)
     if held is not None:
         image = codec.decode(Photo, held).image
     else:
         image = render_rgb(
-            scene.camera, scene.hand_verts, scene.hand.side, scene.mesh, scene.object_pose, scene.seed, spp=SAMPLES
+            *(scene.camera, scene.hand_verts, scene.hand.side, scene.mesh, scene.object_pose, scene.seed),
+            spp=SAMPLES,
+            grain=scene.noise,
         )
         if cache is not None:
             cache.put(key, codec.encode(Photo(scene.name, key, image)))

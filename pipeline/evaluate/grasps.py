@@ -14,7 +14,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ TO_OPENPOSE = (0, 17, 18, 19, 20, *range(1, 17))
 WRIST, MIDDLE_BASE = 0, 5  # in the recordings' order
 REQUIRED, OPTIONAL = ("object_id", "joints_obj"), ("object_pose_world",)
 SHAPES = {"joints_obj": (21, 3), "object_pose_world": (7,)}
+GIVE = "give --grasps a folder of .npz, or one, with object_id (N,) and joints_obj (N, 21, 3) in metres"
 UNIT = 0.01  # how far a quaternion's length may be from 1
 MESH_TYPES = (".glb", ".obj", ".ply")
 SIGMA_JOINT = 0.002  # metres: how closely the fit follows the recording
@@ -58,12 +59,12 @@ class BadBenchmark(HoiError):
 
 @dataclass(frozen=True)
 class Grasp:
-    """One recorded grasp and the mesh it holds."""
+    """One recorded grasp and the mesh it holds; its number tells it from the others."""
 
     number: int  # in the file
     object_id: str
-    joints: F64  # (21, 3) metres, object frame, OpenPose order, right hand
-    down: F64  # (3,) unit vector of gravity in the object's frame
+    joints: F64 = field(compare=False)  # (21, 3) metres, object frame, OpenPose order, right hand
+    down: F64 = field(compare=False)  # (3,) unit vector of gravity in the object's frame
     mesh_file: Path
 
 
@@ -71,7 +72,7 @@ def load_grasps(grasps: Path, meshes: Path) -> list[Grasp]:
     """Every grasp of every .npz in a folder (or of one file). Raises BadBenchmark, also for a missing mesh."""
     files = sorted(grasps.glob("*.npz")) if grasps.is_dir() else [grasps]
     if not files or not files[0].is_file():
-        raise BadBenchmark(f"{grasps}: no .npz of grasps here; give one with --grasps")
+        raise BadBenchmark(f"{grasps}: no .npz of grasps here; {GIVE}")
     found: list[Grasp] = []
     for file in files:
         arrays = _arrays(file)
@@ -84,7 +85,7 @@ def load_grasps(grasps: Path, meshes: Path) -> list[Grasp]:
                 Grasp(len(found), object_id, joints[i][list(TO_OPENPOSE)], down, _mesh_file(meshes, object_id))
             )
     if not found:
-        raise BadBenchmark(f"{grasps}: holds no grasp; give others with --grasps")
+        raise BadBenchmark(f"{grasps}: holds no grasp; {GIVE}")
     return found
 
 
@@ -103,10 +104,10 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in (*REQUIRED, *OPTIONAL) if name in data.files}
     except _UNREADABLE as error:
-        raise BadBenchmark(f"{file}: not an .npz that can be read; give one with --grasps") from error
+        raise BadBenchmark(f"{file}: not an .npz that can be read; {GIVE}") from error
     for name in REQUIRED:
         if name not in arrays:
-            raise BadBenchmark(f"{file}: lacks the array '{name}'")
+            raise BadBenchmark(f"{file}: lacks the array '{name}'; {GIVE}")
     if arrays["object_id"].ndim != 1:
         raise BadBenchmark(f"{file}: object_id is {arrays['object_id'].shape}, not (N,)")
     n = len(arrays["object_id"])
@@ -141,7 +142,8 @@ def _mesh_file(meshes: Path, object_id: str) -> Path:
     for path in sorted(meshes.iterdir()) if meshes.is_dir() else []:
         if path.suffix.lower() in MESH_TYPES and (path.stem == object_id or path.stem.endswith(f"_{object_id}")):
             return path
-    raise BadBenchmark(f"{meshes}: no mesh for object '{object_id}'; expected <object_id>.glb, .obj or .ply")
+    expected = "give --meshes a folder with <object_id>.glb, .obj or .ply"
+    raise BadBenchmark(f"{meshes}: no mesh for object '{object_id}'; {expected} of every object")
 
 
 @lru_cache(maxsize=32)

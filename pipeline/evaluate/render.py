@@ -59,13 +59,15 @@ def render_rgb(
     object_pose: ObjectPose,
     seed: int,
     spp: int = 16,
+    grain: int | None = None,
 ) -> U8:
     """(H, W, 3) sRGB picture of the open hand (778, 3) and an object, metres in the camera frame.
 
-    Everything but the geometry is drawn from `seed`; the same arguments give the same bytes. Raises
-    MissingRenderer without mitsuba.
+    Everything but the geometry is drawn from `seed`, the path tracer's and the sensor's noise from `grain` where that
+    is given; the same arguments give the same bytes. Raises MissingRenderer without mitsuba.
     """
     mi = mitsuba()
+    noise = seed if grain is None else grain
     rng = np.random.default_rng(seed)
     hand = posed_hand(hand_verts, load_hand(side))
     placed = object_pose.place(mesh.vertices)
@@ -83,13 +85,13 @@ def render_rgb(
             "emitter": {"type": "area", "radiance": _rgb(look.lamp_colour / look.lamp_size**2)},
         },
         "object": _object(mesh, placed, look),
-        "camera": _camera(mi, camera, spp, seed),
+        "camera": _camera(mi, camera, spp, noise),
     }
     front = _front(hand, placed, mesh.faces, camera)
     scene |= _arm(hand, wrist, look, front[0], camera) | _sleeve(hand, wrist, look, front[1], camera)
-    picture = np.array(mi.render(mi.load_dict(scene), seed=seed % 2**31), dtype=np.float64)
+    picture = np.array(mi.render(mi.load_dict(scene), seed=noise % 2**31), dtype=np.float64)
     linear = picture[..., :3] + (1 - picture[..., 3:]) * _behind(look, camera)
-    return develop(linear, gain=_gain(look, linear, picture[..., 3] > 0.5), seed=seed)
+    return develop(linear, gain=_gain(look, linear, picture[..., 3] > 0.5), seed=noise)
 
 
 # --- hand and forearm ----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Benchmark scenes: a recorded grasp, a drawn camera, and everything about the picture known exactly.
 
 Every draw of a scene comes from (seed, number of the grasp): which hand (half of them mirrored into left ones), the
-camera's azimuth, elevation, roll, field of view and distance, and later the noise of the estimator and the light.
+camera's azimuth, elevation, roll, field of view and distance, and later the light and the noise.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Scene:
     """A hand holding an object as one camera sees it; camera frame, metres, pixels of the picture."""
 
     name: str
-    seed: int
+    grasp: Grasp
+    seed: int  # of the light, the skin's tone and the room
+    noise: int  # of the estimator's errors, the unknown pose and the picture's grain: as the seed, unless drawn anew
     camera: Camera
     hand: HandPose
     hand_verts: F64  # (778, 3)
@@ -68,9 +70,12 @@ def make_scene(grasp: Grasp, seed: int) -> Scene:
         views.append(_view(rng, hand, solid, down))
     best = max(views, key=lambda view: view.share)
     verts, joints = load_hand(hand.side).posed(best.hand)
+    drawn = int(rng.integers(2**31))
     return Scene(
         name=f"{grasp.object_id} #{grasp.number} {hand.side}",
-        seed=int(rng.integers(2**31)),
+        grasp=grasp,
+        seed=drawn,
+        noise=drawn,
         camera=best.camera,
         hand=best.hand,
         hand_verts=verts,
@@ -181,7 +186,7 @@ def estimate_of(scene: Scene) -> HandEstimate:
 
     Its keypoints are its own projected joints, so no stage can look the truth up in them.
     """
-    rng = np.random.default_rng([scene.seed, 1])
+    rng = np.random.default_rng([scene.noise, 1])
     per_axis = math.radians(1) / math.sqrt(3)
     hand = scene.hand
     wrist_turn = Rotation.from_rotvec(rng.standard_normal(3) * NOISE_WRIST_DEG * per_axis)

@@ -280,6 +280,12 @@ def test_bytes_that_are_there_already_are_read_too(full: Workspace, tmp_path: Pa
     assert clean(new)
 
 
+def beside(full: Workspace, url: str | None, photo: PhotoMaker, tmp_path: Path) -> tuple[Workspace, Path]:
+    """Beside a backup: an empty workspace to restore it to, and a photo that somebody takes in there meanwhile."""
+    backup(full, tmp_path / "backup", progress=Silent())
+    return Workspace.create(tmp_path / "new", database_url=url), photo("later.png", 77)
+
+
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_what_comes_while_bytes_are_copied_is_not_written_over(
     engine: str,
@@ -290,9 +296,8 @@ def test_what_comes_while_bytes_are_copied_is_not_written_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = database_url(engine, request)
-    backup(full, tmp_path / "backup", progress=Silent())
-    new = Workspace.create(tmp_path / "new", database_url=url)
-    later, put = photo("later.png", 77), BlobStore.put
+    new, later = beside(full, url, photo, tmp_path)
+    put = BlobStore.put
 
     def ingesting(store: BlobStore, data: bytes) -> str:
         monkeypatch.setattr(BlobStore, "put", put)
@@ -315,9 +320,8 @@ def test_who_writes_during_the_last_step_of_a_restore_comes_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = database_url("postgresql", request)
-    backup(full, tmp_path / "backup", progress=Silent())
-    new = Workspace.create(tmp_path / "new", database_url=url)
-    later, copy = photo("later.png", 77), copying.copy_rows
+    new, later = beside(full, url, photo, tmp_path)
+    copy = copying.copy_rows
     with ThreadPoolExecutor() as threads:
         ingested: list[Future[Any]] = []
 

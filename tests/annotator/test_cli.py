@@ -460,6 +460,12 @@ def test_export_lists_its_formats(tmp_path: Path) -> None:
     assert "--option camera=refit" in shown
 
 
+def test_a_demo_of_photos_that_are_not_there_begins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hoi("demo", "--photos", "nosuch", code=1).stderr == "error: nosuch: no such file or folder\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_command_has_help_with_examples(inside: Path) -> None:
     commands = ["init", "ingest", "preannotate", "run", "list", "show", "status", "report", "review accept"]
     commands += ["review reject", "review fix", "export", "verify", "models list", "models pull", "models licences"]

@@ -488,17 +488,21 @@ def reasons(workspace: Workspace) -> dict[str, str | None]:
 def test_a_photo_that_the_database_never_takes_fails_and_the_next_is_done(
     workspace: Workspace, queue: JobQueue, photo: PhotoMaker
 ) -> None:
-    chunk_of(workspace, queue, photo, ("a.png", "b.png"))
+    chunk_of(workspace, queue, photo, ("a.png", "b.png", "c.png"))
 
     def perform(task: work.Task) -> work.Outcome:
         if task.name == "a.png":
             raise ProgrammingError("INSERT", {}, Exception("cannot adapt type"))
+        if task.name == "b.png":
+            with workspace.database.read() as session:
+                session.execute(text("SELECT * FROM nowhere"))
         return work.perform(task)
 
     bulk.BulkJobs(workspace, queue, "me", perform, lambda: False).carry_out(1)
     found = reasons(workspace)
     assert "ProgrammingError: (builtins.Exception) cannot adapt type" in (found["a.png"] or "")
-    assert found["b.png"] is None
+    assert all(word in (found["b.png"] or "") for word in ("ProgrammingError", "nowhere"))
+    assert found["c.png"] is None
 
 
 @pytest.mark.usefixtures("unhurried")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from benchmark_scripts import load
+from PIL import Image
 
+from pipeline.errors import NoHeldObject
 from pipeline.geometry.camera import from_focal, project
 from pipeline.recipe import Recipe
-from pipeline.types import Edits
+from pipeline.types import Edits, Photo
 
 WIDTH, HEIGHT = 1280, 720
 
@@ -69,3 +72,20 @@ def test_the_true_mask_is_given_to_the_right_hands_pair_without_its_hand(
     assert index == 1
     np.testing.assert_array_equal(edits.object_mask, truth & ~hand)
     assert edits.hand_mask is None
+
+
+def test_a_photo_without_a_pair_is_one_line(bench: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nothing_held(photo: Photo, *_: Any, **__: Any) -> None:
+        raise NoHeldObject(f"{photo.name}: the hand holds nothing")
+
+    def ends(folder: Path) -> str:
+        with pytest.raises(SystemExit) as ended:
+            bench.main(["--folder", str(folder)])
+        return str(ended.value.code)  # a text is printed to stderr, with exit code 1
+
+    for name in ("image.jpg", "object_mask_from_annotation.png"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name)
+    (tmp_path / "annotation.json").write_text("{}")
+    monkeypatch.setattr(bench, "annotate_photo", nothing_held)
+    assert ends(tmp_path) == "error: image.jpg: the hand holds nothing"
+    assert "nosuch" in ends(tmp_path / "nosuch")

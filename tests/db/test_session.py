@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from db import migrate
 from db.errors import DatabaseBusy, StorageFull, StorageUnwritable
@@ -41,6 +42,12 @@ def test_a_full_disk_is_one_clear_line(sqlite: Database) -> None:
         session.execute(text("PRAGMA max_page_count = 1"))  # the engine's own way to run out of room
         session.execute(text("CREATE TABLE filler AS SELECT zeroblob(1000000) AS room"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT nothing FROM photo", "SELECT FROM WHERE"])
+def test_a_statement_that_can_never_work_is_no_database_that_is_away(database: Database, statement: str) -> None:
+    with pytest.raises(ProgrammingError), database.read() as session:
+        session.execute(text(statement))
 
 
 def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

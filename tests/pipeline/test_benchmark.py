@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from benchmark_scripts import load
 from grasp_scene import RADIUS, grasp
 from typer.testing import CliRunner
 
@@ -96,16 +97,19 @@ def test_grasps_come_back_in_openpose_order_with_their_mesh(folder: Path) -> Non
 def test_a_folder_that_is_no_benchmark_is_one_clear_line(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(BadBenchmark, match=r"no \.npz"):
-        load_grasps(empty, folder)
-    with pytest.raises(BadBenchmark, match="no mesh for object 'ball'"):
+    remedy = r"; give --grasps a folder of \.npz, or one, with object_id \(N,\) and joints_obj"
+    for nothing in (empty, empty / "nosuch"):
+        with pytest.raises(BadBenchmark, match=rf"{nothing}: no \.npz of grasps here{remedy}"):
+            load_grasps(nothing, folder)
+    with pytest.raises(BadBenchmark, match="no mesh for object 'ball'; give --meshes a folder with <object_id>"):
         load_grasps(folder, empty)
     np.savez(empty / "x.npz", object_id=np.array(["ball"]))
-    with pytest.raises(BadBenchmark, match="lacks the array 'joints_obj'"):
+    with pytest.raises(BadBenchmark, match=rf"lacks the array 'joints_obj'{remedy}"):
         load_grasps(empty, folder)
-    (empty / "x.npz").write_text("not numbers")
-    with pytest.raises(BadBenchmark, match=r"x\.npz: not an \.npz"):
-        load_grasps(empty, folder)
+    for content in ("not numbers", ""):
+        (empty / "x.npz").write_text(content)
+        with pytest.raises(BadBenchmark, match=rf"x\.npz: not an \.npz that can be read{remedy}"):
+            load_grasps(empty, folder)
     np.savez(empty / "x.npz", object_id=np.array(["ball"]), joints_obj=np.full((1, 21, 3), np.nan))
     with pytest.raises(BadBenchmark, match=r"joints_obj is \(1, 21, 3\), not \(1, 21, 3\) finite"):
         load_grasps(empty, folder)
@@ -128,7 +132,7 @@ def test_a_file_of_grasps_that_is_not_what_it_should_be_is_one_clear_line(folder
             load_grasps(bad, folder)
         assert str(bad) in str(raised.value)
 
-    refused("holds no grasp", object_id=np.array([], "U4"), joints_obj=np.zeros((0, 21, 3)))
+    refused("holds no grasp; give --grasps", object_id=np.array([], "U4"), joints_obj=np.zeros((0, 21, 3)))
     refused(r"x\.npz: object_id is \(\), not \(N,\)", object_id=np.array("ball"))
     refused("the joints of grasp 0 seem to be in millimetres", joints_obj=good["joints_obj"] * 1000)
     refused("the joints of grasp 1: 0 m", joints_obj=good["joints_obj"] * np.array([1, 0]).reshape(2, 1, 1))
@@ -202,8 +206,15 @@ def test_the_same_seed_makes_the_same_scene(folder: Path, scene: Scene) -> None:
     assert not np.array_equal(other.depth, scene.depth)
 
 
+def test_noise_drawn_anew_errs_differently_of_the_same_scene(scene: Scene) -> None:
+    other = replace(scene, noise=scene.noise + 1)
+    assert scene.noise == scene.seed
+    assert not np.array_equal(estimate_of(other).keypoints, estimate_of(scene).keypoints)
+    assert unplaced(other)[1] != unplaced(scene)[1]
+
+
 def test_the_estimate_errs_as_stated_and_holds_no_truth(scene: Scene) -> None:
-    many = [estimate_of(replace(scene, seed=seed)) for seed in range(200)]
+    many = [estimate_of(replace(scene, noise=noise)) for noise in range(200)]
     wrists = np.array([scene.model.posed(e.pose)[1][0] for e in many])
     articulation = np.array([e.pose.hand_pose - scene.hand.hand_pose for e in many]).reshape(-1, 3)
     assert abs(np.rad2deg(np.sqrt((articulation**2).sum(1).mean())) - 8) < 0.5
@@ -286,9 +297,9 @@ def truth_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_scene_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, NoHandFound("no hand found"))
-    case = run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+    case = run_case(scene, "oracle-shape", RECIPE)
     table = summarise([case], "oracle-shape", 0)
     assert case.failure == "no hand found"
     assert table["failures"] == 1
@@ -297,10 +308,12 @@ def test_a_failed_scene_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert table["stages"]["truth"]["contact_f1"]["mean"] == 1.0
 
 
-def test_weights_that_are_missing_are_no_failed_scene(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_missing_are_no_failed_scene(
+    folder: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failing(monkeypatch, MissingWeights("no weights: hoi-annotate models pull cpu"))
     with pytest.raises(MissingWeights):
-        run_case(load_grasps(folder, folder)[0], "oracle-shape", RECIPE, seed=0)
+        run_case(scene, "oracle-shape", RECIPE)
     done = CliRunner().invoke(app, told(folder))
     assert done.exit_code == 1
     assert done.output.strip() == "error: no weights: hoi-annotate models pull cpu"
@@ -359,6 +372,23 @@ def test_the_ablation_counts_its_failures(folder: Path, monkeypatch: pytest.Monk
         }
 
 
+@pytest.mark.usefixtures("truth_answers")
+def test_a_scene_is_made_once_for_all_works_of_its_grasp(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(grasp: Grasp, seed: int) -> Scene:
+        made.append(grasp.number)
+        return make_scene(grasp, seed)
+
+    monkeypatch.setattr(evaluating, "make_scene", counted)
+    evaluating._scene.cache_clear()
+    rows = [RECIPE.changed(changes) for changes in ([], ["optimise.size=96"])]
+    works = [evaluating.Work("oracle-shape", recipe, 0, None, ("refined",)) for recipe in rows]
+    cases = list(evaluating.evaluate(load_grasps(folder, folder), works, jobs=1))
+    assert [case.grasp.number for case in cases] == [0, 0, 1, 1]
+    assert made == [0, 1]
+
+
 def test_every_row_of_the_ablation_changes_the_recipe() -> None:
     settings = {row: RECIPE.changed(changes).stage("optimise") for row, changes in evaluating.ABLATION.items()}
     first, *others = settings
@@ -370,9 +400,9 @@ def test_every_row_of_the_ablation_changes_the_recipe() -> None:
     ("options", "said"),
     [
         (["--seed", "-1"], "--seed"),
-        (["-o", "nosuch/page.html"], "there is no folder 'nosuch'"),
+        (["-o", "nosuch/page.html"], "Invalid value for '--out' / '-o': there is no folder 'nosuch'"),
         (["-o", "."], "is a directory"),
-        (["--ablation", "-o", "page.html"], "--out"),
+        (["--ablation", "-o", "page.html"], "Invalid value for '--out' / '-o': an ablation has no page"),
         (["--table", "1"], "--table"),
         (["--predictions", "x"], "--predictions"),
         (["--no-ours"], "--ours"),
@@ -472,12 +502,12 @@ def test_the_command_prints_the_same_digits_again_and_writes_a_page(folder: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("only", ["versus", "growth", "workers", "memory"])
+@pytest.mark.parametrize("only", ["versus", "growth", "workers"])
 def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only: str) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, root / "benchmarks/speed_optimisation.py", "--grasps", folder, "--meshes", folder]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command += ["--n", "1", "--only", only, "--photo", folder / "none.jpg"]
+    command += ["--n", "1", "--only", only]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")][2:]
@@ -486,9 +516,29 @@ def test_the_speed_of_the_optimisation_is_printed_as_a_table(folder: Path, only:
         "versus": ["cpu", "easyhoi-paper"],
         "growth": [*sizes, *faces, "1 hands", "2 hands", "4 hands"],
         "workers": ["1", "2"],
-        "memory": [f"1 scenes optimised, {recipe}" for recipe in ("cpu", "easyhoi-paper")],
     }
     assert [row[0] for row in rows] == first[only]
+
+
+@pytest.mark.slow
+def test_the_memory_of_the_optimisation_is_printed_without_a_photo_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load("speed_optimisation")
+    monkeypatch.setattr(script, "PHOTO", folder / "none.jpg")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    script.main(["--grasps", str(folder), "--meshes", str(folder), "--n", "1", "--only", "memory"])
+    printed = capsys.readouterr()
+    rows = [line.strip("| ").split(" | ")[0] for line in printed.out.splitlines()][2:]
+    assert rows == ["1 scenes optimised, cpu", "1 scenes optimised, easyhoi-paper"]
+    assert "name a photograph with --photo" in printed.err
+
+
+def test_a_photo_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load("speed_optimisation").main(["--only", "memory", "--photo", "typo.jpg"])
+    assert ended.value.code == 2
+    assert "error: --photo typo.jpg: there is no such file" in capsys.readouterr().err
 
 
 @pytest.mark.slow

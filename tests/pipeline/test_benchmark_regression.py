@@ -1,6 +1,8 @@
-"""Six scenes a mode against recorded figures: a metric that falls by more than its noise fails.
+"""Six scenes a mode against recorded figures: a metric that is worse by more than twice its noise fails.
 
-`benchmark_baseline.json` is written by `benchmarks/baseline.py`, which says what the noise is.
+`benchmark_baseline.json` is written by `benchmarks/baseline.py`. The noise is what a metric's mean over these six
+scenes moves by, as a standard deviation, when the estimator's errors, the unknown pose and the picture's noise alone
+are drawn anew.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmark_scripts import load
 
 from pipeline.evaluate.benchmark import Mode, choose, run_case, summarise
 from pipeline.evaluate.grasps import load_grasps
+from pipeline.evaluate.scenes import make_scene
 from pipeline.recipe import Recipe
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "benchmark"
 BASELINE = json.loads((Path(__file__).parent / "benchmark_baseline.json").read_text())
-HIGHER_IS_BETTER = {"object_iou", "hand_iou", "contact_f1", "f5", "f10"}
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,13 +30,9 @@ pytestmark = [
 @pytest.mark.parametrize("mode", ["oracle-shape", "oracle-masks", "full"])
 def test_no_metric_falls_by_more_than_its_noise(mode: Mode) -> None:
     recipe, recorded = Recipe.load("cpu"), BASELINE[mode]
-    grasps = choose(load_grasps(SHARED / "grasps", SHARED / "meshes"), recorded["n"], recorded["seed"])
-    table = summarise([run_case(grasp, mode, recipe, recorded["seed"]) for grasp in grasps], mode, recorded["seed"])
+    n, seed = recorded["n"], recorded["seed"]
+    grasps = choose(load_grasps(SHARED / "grasps", SHARED / "meshes"), n, seed)
+    cases = [run_case(make_scene(grasp, seed), mode, recipe, stages=("refined",)) for grasp in grasps]
+    table = summarise(cases, mode, seed)
     assert table["failures"] <= recorded["failures"], table["failed"]
-    refined = table["stages"]["refined"]
-    fallen = {}
-    for metric, (value, noise) in recorded["metrics"].items():
-        loss = refined[metric]["mean"] - value
-        if (-loss if metric in HIGHER_IS_BETTER else loss) > noise:
-            fallen[metric] = (refined[metric]["mean"], value, noise)
-    assert not fallen
+    assert load("baseline").fallen(table, recorded) == {}

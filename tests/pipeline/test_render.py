@@ -78,8 +78,8 @@ def test_the_picture_shows_the_object_where_the_mask_says():
     green = type(mesh)(mesh.vertices, mesh.faces, mesh.uv, np.full((4, 4, 3), (10, 220, 10), np.uint8))
     pose = ObjectPose(np.eye(3), scene.center, scene.radius)
 
-    def picture(seed: int) -> np.ndarray:
-        return render.render_rgb(scene.camera, scene.verts, "left", green, pose, seed, spp=8)
+    def picture(seed: int, grain: int | None = None) -> np.ndarray:
+        return render.render_rgb(scene.camera, scene.verts, "left", green, pose, seed, spp=8, grain=grain)
 
     image = picture(3)
     assert image.shape == (256, 256, 3)
@@ -90,3 +90,6 @@ def test_the_picture_shows_the_object_where_the_mask_says():
     assert on_hand < 5
     np.testing.assert_array_equal(image, picture(3))
     assert (picture(4) != image).mean() > 0.9
+    grainy = np.abs(picture(3, grain=4).astype(int) - image)
+    assert (grainy > 0).mean() > 0.5
+    assert np.median(grainy) < 5 < np.median(np.abs(picture(4).astype(int) - image))
