@@ -66,10 +66,11 @@ class Database:
         except DBAPIError as error:
             if (clear := _translate(error, self.name)) is not None:
                 raise clear from error
-            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            said = error.orig
+            if isinstance(said, sqlite3.Error) and getattr(said, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
                 # A statement that can never work, such as one of a table that is not there: other drivers do not give
                 # it the class of what passes.
-                raise ProgrammingError(error.statement, error.params, error.orig) from error
+                raise ProgrammingError(error.statement, error.params, said) from error
             raise
 
 
