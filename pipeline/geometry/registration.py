@@ -6,6 +6,8 @@ the points as they were given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
@@ -13,8 +15,12 @@ from scipy.spatial import cKDTree
 
 from pipeline.types import F64, I64
 
-SETTLED = 1e-7  # metres (or relative scale); a step below this ends the iteration
+SETTLED = 2e-6  # metres; a step that moves the source by less ends the iteration
 CANDIDATES = 5  # neighbours kept per point between two look-ups
+LEAF = 24  # points per leaf of the trees: queries are faster than with scipy's 16
+COARSE = 4  # a similarity first settles on every fourth point
+COARSE_SETTLED = 3e-5  # metres
+MANY = 1000  # points: below this all of them count from the start
 
 
 def kabsch(a: ArrayLike, b: ArrayLike, scale: bool = False) -> tuple[F64, F64, float]:
@@ -25,6 +31,10 @@ def kabsch(a: ArrayLike, b: ArrayLike, scale: bool = False) -> tuple[F64, F64, f
     a, b = _points(a), _points(b)
     if len(a) != len(b):
         raise ValueError(f"kabsch needs pairs: {len(a)} points against {len(b)}")
+    return _kabsch(a, b, scale)
+
+
+def _kabsch(a: F64, b: F64, scale: bool) -> tuple[F64, F64, float]:
     centre_a, centre_b, products, spread = _moments(a, b)
     U, singular, Vt = np.linalg.svd(products)
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt)) or 1.0])
@@ -42,15 +52,16 @@ def translation_icp(
     the rest may have no counterpart. `start` is a first translation (default: none).
     """
     source, target = _points(source), _points(target)
-    pairs = _Closest(target)
-    translation = np.zeros(3) if start is None else np.array(start, dtype=np.float64)
-    for _ in range(iterations):
-        kept, closest = _trimmed(pairs, source + translation, trim)
-        step = (target[closest] - source[kept] - translation).mean(0)
-        translation = translation + step
-        if np.linalg.norm(step) < SETTLED:
-            break
-    return translation, _rms(pairs, source + translation, trim)
+    closest, kept = _Closest(_tree(target)), max(1, round(trim * len(source)))
+
+    def step(translation: F64) -> tuple[F64, float]:
+        distance, index = closest(source + translation)
+        near = np.argpartition(distance, kept - 1)[:kept]
+        return (target[index[near]] - source[near]).mean(0), float((distance[near] ** 2).sum())
+
+    first = np.zeros(3) if start is None else np.array(start, dtype=np.float64)
+    translation = _settle(step, first, iterations, SETTLED)
+    return translation, float(np.sqrt(step(translation)[1] / kept))
 
 
 def similarity_icp(
@@ -60,30 +71,87 @@ def similarity_icp(
 
     The field's protocol for comparing a reconstruction with ground truth aligns by scale and translation only
     (`rotation=False`: R is the identity). It starts from equal centres and equal spread, and matches both ways,
-    so that neither set can shrink into a corner of the other.
+    so that neither set can shrink into a corner of the other. At most `iterations` on COARSE points and on all.
     """
     source, target = _points(source), _points(target)
-    R = np.eye(3)
-    scale = float(target.std(0).mean() / max(float(source.std(0).mean()), 1e-12))
-    translation = target.mean(0) - scale * source.mean(0)
-    to_target, to_source = _Closest(target), _Closest(source)
-    for _ in range(iterations):
-        moved = scale * source @ R.T + translation
-        # Looked up in the source's frame: the order of distances is the same there, and the tree is kept. At a scale
-        # of zero (a source without extent) all points are equally near.
-        moved_back = (target - translation) @ R / (scale or 1.0)
-        a = np.concatenate([source, source[to_source(moved_back)[1]]])
-        b = np.concatenate([target[to_target(moved)[1]], target])
-        before = moved
+    centre, extent = source.mean(0), max(float(source.std(0).mean()), 1e-12)
+    unit = (source - centre) / extent  # moved by a matrix in metres: its steps and a translation's compare
+    trees = _tree(target), _tree(unit)
+    motion = np.vstack([np.eye(3) * target.std(0).mean(), target.mean(0)])
+    for every in (COARSE, 1) if min(len(source), len(target)) >= MANY else (1,):
+        to_target, to_source = _Closest(trees[0]), _Closest(trees[1])
+        step = _both_ways(unit, target, to_target, to_source, every, rotation)
+        motion = _settle(step, motion, iterations, (COARSE_SETTLED if every > 1 else SETTLED))
+    scale, R = _nearest_similarity(motion[:3], rotation)
+    there, _ = to_target(scale * unit @ R.T + motion[3])
+    return scale / extent, R, motion[3] - scale / extent * R @ centre, float(np.sqrt((there**2).mean()))
+
+
+def _both_ways(
+    source: F64, target: F64, to_target: _Closest, to_source: _Closest, every: int, rotation: bool
+) -> Callable[[F64], tuple[F64, float]]:
+    """A step of `similarity_icp`, (4, 3) motion -> the next and the summed squares of the pairs' distances.
+
+    Every `every`-th point of each set looks for its closest in the other.
+    """
+    from_source, from_target = source[::every], target[::every]
+    count = len(from_source)
+    a = np.concatenate([from_source, from_target])  # the pairs: a step looks up the second half of a, the first of b
+    b = a.copy()
+
+    def step(motion: F64) -> tuple[F64, float]:
+        scale, R = _nearest_similarity(motion[:3], rotation)
+        there, at_target = to_target(from_source @ (scale * R).T + motion[3])
+        # Looked up in the source's frame: the order of distances is the same there, and the tree is kept. At a
+        # scale of zero (a source without extent) all points are equally near.
+        back, at_source = to_source((from_target - motion[3]) @ (R / (scale or 1.0)))
+        error = float(there @ there + scale**2 * (back @ back))
+        a[count:], b[:count] = source.take(at_source, 0), target.take(at_target, 0)
         if rotation:
-            R, translation, scale = kabsch(a, b, scale=True)
+            R, translation, scale = _kabsch(a, b, scale=True)
         else:
             centre_a, centre_b, products, spread = _moments(a, b)
             scale = float(np.trace(products)) / max(spread, 1e-12)
             translation = centre_b - scale * centre_a
-        if np.abs(scale * source @ R.T + translation - before).max() < SETTLED:
+        return np.vstack([scale * R, translation]), error
+
+    return step
+
+
+def _nearest_similarity(matrix: F64, rotation: bool) -> tuple[float, F64]:
+    """Scale and rotation of a (3, 3) matrix that is both or, extrapolated, nearly both."""
+    if not rotation:
+        return float(matrix[0, 0]), np.eye(3)
+    U, singular, Vt = np.linalg.svd(matrix)
+    return float(singular.mean()), U @ Vt
+
+
+def _settle(step: Callable[[F64], tuple[F64, float]], motion: F64, iterations: int, settled: float) -> F64:
+    """The fixed point of `step`, which returns the next motion and the error of the one it was given.
+
+    ICP creeps: two steps that point the same way are extrapolated to where the secant through them ends (Anderson
+    acceleration of depth one). A plain step never raises the error, so where it has risen the last one is taken back.
+    """
+    safe, lowest, last = motion, np.inf, None
+    for _ in range(iterations):
+        reached, error = step(motion)
+        if error > lowest:
+            motion, lowest, last = safe, np.inf, None
+            continue
+        move = reached - motion
+        safe, lowest, motion = reached, error, reached
+        if np.abs(move).max() < settled:
             break
-    return scale, R, translation, _rms(to_target, scale * source @ R.T + translation, 1.0)
+        if last is not None:
+            change = move - last[0]
+            if curvature := float((change**2).sum()):
+                motion = reached - (change * move).sum() / curvature * (reached - last[1])
+        last = move, reached
+    return safe
+
+
+def _tree(points: F64) -> cKDTree:
+    return cKDTree(points, leafsize=LEAF)
 
 
 def _points(points: ArrayLike) -> F64:
@@ -121,9 +189,9 @@ class _Closest:
     than that is the closest point, and only points without one are looked up again.
     """
 
-    def __init__(self, points: F64) -> None:
-        self._points = np.concatenate([points, np.full((1, 3), np.inf)])  # the tree's index of a missing neighbour
-        self._tree = cKDTree(points)
+    def __init__(self, tree: cKDTree) -> None:
+        self._points = np.concatenate([tree.data, np.full((1, 3), np.inf)])  # the tree's index of a missing neighbour
+        self._tree = tree
         self._at: F64 | None = None
 
     def __call__(self, points: F64) -> tuple[F64, I64]:
@@ -146,10 +214,11 @@ def _nearest(points, targets, candidates, at, reach):  # type: ignore[no-untyped
     distance, index, stale = np.empty(count), np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     unproven = 0
     for i in range(count):
-        x, y, z = points[i]
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
         best = np.inf
         index[i] = candidates[i, 0]
-        for c in candidates[i]:
+        for k in range(candidates.shape[1]):  # rows taken out of arrays would cost five times as much
+            c = candidates[i, k]
             squared = (targets[c, 0] - x) ** 2 + (targets[c, 1] - y) ** 2 + (targets[c, 2] - z) ** 2
             if squared < best:
                 best = squared
@@ -160,15 +229,3 @@ def _nearest(points, targets, candidates, at, reach):  # type: ignore[no-untyped
             stale[unproven] = i
             unproven += 1
     return distance, index, stale[:unproven]
-
-
-def _trimmed(closest: _Closest, points: F64, trim: float) -> tuple[I64, I64]:
-    """Indices of the `trim` share of points closest to the set, and their closest points' indices."""
-    distance, index = closest(points)
-    kept = np.argsort(distance, kind="stable")[: max(1, round(trim * len(points)))]
-    return kept, index[kept]
-
-
-def _rms(closest: _Closest, points: F64, trim: float) -> float:
-    distance = np.sort(closest(points)[0])[: max(1, round(trim * len(points)))]
-    return float(np.sqrt((distance**2).mean()))

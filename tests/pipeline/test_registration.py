@@ -66,7 +66,8 @@ def test_translation_icp_moves_its_source_between_iterations():
 def test_closest_points_kept_between_steps_are_those_of_a_fresh_look_up(targets):
     rng = np.random.default_rng(0)
     target, points = rng.normal(size=(targets, 3)), rng.normal(size=(300, 3))
-    closest, tree = registration._Closest(target), cKDTree(target)
+    tree = cKDTree(target)
+    closest = registration._Closest(tree)
     for step in 10.0 ** rng.uniform(-5, 0, 60):
         points = points + step * rng.normal(size=3)  # all together, far or near
         points[rng.integers(300)] += 1  # and one of them by itself
