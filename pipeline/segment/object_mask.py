@@ -84,10 +84,10 @@ def arm_cone(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
 
 def arm_side(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
     """(h, w): past the wrist, but for fingers: bent back beside the forearm, or in front of one that is behind them."""
-    fingers = hand.capsules(shape, WIDE)
-    if not hand.receding:
-        fingers &= ~arm_cone(shape, hand, direction)
-    return beyond_wrist(shape, hand, direction) & ~fingers
+    body = hand.capsules(shape, WIDE) & ~arm_cone(shape, hand, direction)
+    if hand.receding:
+        body |= hand.bones(shape, WIDE).any(0)
+    return beyond_wrist(shape, hand, direction) & ~body
 
 
 def edge_strength(scene: Scene) -> np.ndarray:
