@@ -28,7 +28,7 @@ class GroundedSam2Segmenter:
     """Grounding DINO's boxes, drawn by SAM 2. A hand that DINO misses keeps the box of its keypoints."""
 
     name = "grounded-sam2"
-    version = "1"
+    version = "2"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings

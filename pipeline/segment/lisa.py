@@ -20,7 +20,7 @@ class LisaSegmenter(ForeignAdapter):
     """
 
     name = "lisa"
-    version = "1"
+    version = "2"
     foreign = Foreign(
         name="lisa",
         script="lisa_worker.py",

@@ -21,13 +21,16 @@ from pipeline.types import F64, Mask
 THINNEST = 0.0025  # metres; what is thinner is a seam between hand and background
 MOST_PARTS = 6
 JOIN_LOSS = 0.045  # of quality that a further part may cost
-JOINED_SOLID = 0.75  # least solidity of an object in parts
+JOINED_SOLID = 0.75  # least solidity of an object in parts,
+STAYS_SOLID = 0.85  # or this share of that of its best part: scissors are not solid
+BESIDE_ARM = 0.5  # of a further part's pixels near the hand may be near the arm as well: else it is a rest of the wrist
 POOR = 0.7  # quality below which the maps are not believed to show the object
 SEEDED_EDGE = 0.45  # least edge strength under the contour of what GrabCut finds
 SEEDED_REACH = 0.1  # metres beyond hand and keypoints
 PART_SHARE = 0.04  # of the largest part's area, for a further part (beyond a finger) to be kept
 SMALLEST = 0.0006  # square metres; less is not an object but a rest of the hand
 ARM_HALF_WIDTH = 0.035  # metres at the wrist
+ARM_THINNEST = 0.016  # metres: half of what a forearm behind its hand is thick at least; held sticks are thinner
 ARM_SPREAD = 0.2  # metres of half width per metre of forearm, for sleeves and perspective
 ARM_LENGTH = 0.25  # metres of forearm looked at to find its direction
 ARM_ANGLES = np.radians(np.arange(-75, 76, 15))
@@ -65,7 +68,7 @@ def find_forearm(scene: Scene, hand: Skeleton, evidence: HandEvidence, foregroun
     along = dx * direction[0] + dy * direction[1]
     cone, side = arm_cone(scene.shape, hand, direction), arm_side(scene.shape, hand, direction)
     mask = side & cone & ((foreground > FOREGROUND) | (evidence.colour > 0.5))
-    labels, _ = components(opened(mask, THINNEST * hand.metre))
+    labels, _ = components(opened(mask, (ARM_THINNEST if hand.receding else THINNEST) * hand.metre))
     near = (along < 0.04) & (labels > 0)
     beside = np.unique(labels[near])
     return Forearm(direction, np.isin(labels, beside[beside > 0]), side)
@@ -80,8 +83,11 @@ def arm_cone(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
 
 
 def arm_side(shape: tuple[int, int], hand: Skeleton, direction: F64) -> Mask:
-    """(h, w): past the wrist, but for fingers that are bent back beside the forearm."""
-    return beyond_wrist(shape, hand, direction) & (arm_cone(shape, hand, direction) | ~hand.capsules(shape, WIDE))
+    """(h, w): past the wrist, but for fingers: bent back beside the forearm, or in front of one that is behind them."""
+    body = hand.capsules(shape, WIDE) & ~arm_cone(shape, hand, direction)
+    if hand.receding:
+        body |= hand.bones(shape, WIDE).any(0)
+    return beyond_wrist(shape, hand, direction) & ~body
 
 
 def edge_strength(scene: Scene) -> np.ndarray:
@@ -172,9 +178,13 @@ def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Reading:
     large = [min(1.0, 3 * count(p) / areas.max(), count(p) / (SMALLEST * grasp.metre**2)) for p in parts]
     first = int(np.argmax(np.multiply(alone, large)))
     held, score = parts[first], alone[first]
-    for part in parts[:first] + parts[first + 1 :]:
-        joined = quality(held | part, grasp, edges)
-        if joined > score - JOIN_LOSS and solidity(held | part, grasp) > JOINED_SOLID:
+    least_solid = min(JOINED_SOLID, STAYS_SOLID * solidity(held, grasp))
+    others = [p for p in parts[:first] + parts[first + 1 :] if count(p & to_arm) <= BESIDE_ARM * count(p & to_hand)]
+    while others:
+        joins = [quality(held | part, grasp, edges) for part in others]
+        best = int(np.argmax(joins))
+        part, joined = others.pop(best), joins[best]
+        if joined > score - JOIN_LOSS and solidity(held | part, grasp) > least_solid:
             held, score = held | part, max(score, joined)
     return Reading(held, score)
 

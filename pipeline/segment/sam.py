@@ -22,7 +22,7 @@ ARCHITECTURE = "vit_h"  # of sam_model_registry; the checkpoint's
 
 class SamSegmenter(PromptedSegmenter):
     name = "sam"
-    version = "1"
+    version = "2"
     model = MODEL
 
     def looking_at(self, image: U8) -> Ask:

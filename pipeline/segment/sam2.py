@@ -21,7 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class Sam2Segmenter(PromptedSegmenter):
     name = "sam2"
-    version = "1"
+    version = "2"
     model = MODEL
 
     def looking_at(self, image: U8) -> Ask:

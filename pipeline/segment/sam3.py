@@ -36,7 +36,7 @@ class Sam3Segmenter:
     """Hands and held objects by name; which hand holds which object is told by their contours."""
 
     name = "sam3"
-    version = "1"
+    version = "2"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings

@@ -19,6 +19,7 @@ TIPS = (4, 8, 12, 16, 20)
 FINGER_RADIUS = (0.0105, 0.0095, 0.0095, 0.009, 0.0075)  # metres, thumb .. little, skin to bone
 PALM_RADIUS = 0.013  # metres by which the palm reaches beyond its joints
 PALM_BREADTH = 0.08  # metres from the index to the little knuckle, for keypoints without a metric shape
+RECEDING = 0.4  # least share of the palm's length that a picture shows of a hand whose forearm is not behind it
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Skeleton:
 
     keypoints: F64  # (21, 2) pixels
     metre: float  # pixels
+    receding: bool = False  # the wrist is behind the knuckles along the line of sight, and the forearm behind the wrist
 
     @property
     def wrist(self) -> F64:
@@ -103,7 +105,9 @@ def skeleton_of(detection: HandDetection, scale: float = 1.0) -> Skeleton:
     world = detection.world[:, :2] - detection.world[:, :2].mean(0)
     metric = float(np.linalg.norm(world))
     if metric > 0.05:
-        return Skeleton(points, float(spread) / metric)
+        palm = detection.world[0] - detection.world[list(KNUCKLES)].mean(0)
+        receding = palm[2] > 0 and float(np.linalg.norm(palm[:2])) < RECEDING * float(np.linalg.norm(palm))
+        return Skeleton(points, float(spread) / metric, bool(receding))
     breadth = max(np.linalg.norm(points[5] - points[17]), 0.6 * np.linalg.norm(points[0] - points[9]))
     return Skeleton(points, float(breadth) / PALM_BREADTH)
 
