@@ -86,6 +86,7 @@ def evaluate(grasps: Sequence[Grasp], works: Sequence[Work], jobs: int) -> Itera
     """Cases in the order of the grasps, each by every one of the works, whichever worker is faster. Raises HoiError."""
     told = [(grasp, work) for grasp in grasps for work in works]
     if jobs <= 1:
+        _scene.cache_clear()  # other files may have a grasp of the same number
         yield from map(_run, told)
         return
     try:

@@ -381,12 +381,14 @@ def test_a_scene_is_made_once_for_all_works_of_its_grasp(folder: Path, monkeypat
         return make_scene(grasp, seed)
 
     monkeypatch.setattr(evaluating, "make_scene", counted)
-    evaluating._scene.cache_clear()
     rows = [RECIPE.changed(changes) for changes in ([], ["optimise.size=96"])]
     works = [evaluating.Work("oracle-shape", recipe, 0, None, ("refined",)) for recipe in rows]
     cases = list(evaluating.evaluate(load_grasps(folder, folder), works, jobs=1))
     assert [case.grasp.number for case in cases] == [0, 0, 1, 1]
     assert made == [0, 1]
+    last = load_grasps(folder, folder)[1:]
+    list(evaluating.evaluate(last, works, jobs=1))
+    assert made == [0, 1, 1], "the last run's scene may be of another file with a grasp of that number"
 
 
 def test_every_row_of_the_ablation_changes_the_recipe() -> None:
