@@ -16,10 +16,10 @@ from scipy.spatial import cKDTree
 from pipeline.types import F64, I64
 
 SETTLED = 2e-6  # metres; a step that moves the source by less ends the iteration
-CANDIDATES = 5  # neighbours kept per point between two look-ups
+CANDIDATES = 4  # neighbours kept per point between two look-ups
 LEAF = 24  # points per leaf of the trees: queries are faster than with scipy's 16
 COARSE = 4  # a similarity first settles on every fourth point
-COARSE_SETTLED = 3e-5  # metres
+COARSE_SETTLED = 3e-5  # metres; ends that first pass
 MANY = 1000  # points: below this all of them count from the start
 
 
@@ -81,7 +81,7 @@ def similarity_icp(
     for every in (COARSE, 1) if min(len(source), len(target)) >= MANY else (1,):
         to_target, to_source = _Closest(trees[0]), _Closest(trees[1])
         step = _both_ways(unit, target, to_target, to_source, every, rotation)
-        motion = _settle(step, motion, iterations, (COARSE_SETTLED if every > 1 else SETTLED))
+        motion = _settle(step, motion, iterations, COARSE_SETTLED if every > 1 else SETTLED)
     scale, R = _nearest_similarity(motion[:3], rotation)
     there, _ = to_target(scale * unit @ R.T + motion[3])
     return scale / extent, R, motion[3] - scale / extent * R @ centre, float(np.sqrt((there**2).mean()))

@@ -107,6 +107,28 @@ def test_similarity_icp_by_scale_and_translation_is_the_fields_protocol():
     assert similarity_icp(turned, target, rotation=True)[3] < 1e-6
 
 
+def test_similarity_icp_lays_two_samples_of_one_surface_over_each_other():
+    box = trimesh.creation.box((0.07, 0.1, 0.04))  # its corners fix all seven unknowns
+    target, source = (np.array(trimesh.sample.sample_surface(box, n, seed=n)[0]) for n in (3000, 1500))
+    moved = 0.8 * source @ trimesh.transformations.euler_matrix(0.1, -0.1, 0.1)[:3, :3].T + CENTER
+    scale, R, translation, rms = similarity_icp(moved, target, rotation=True)
+    assert np.sqrt(((scale * moved @ R.T + translation - source) ** 2).sum(1).mean()) < 0.5e-3
+    assert rms < 2e-3  # the spacing of the samples
+
+
+def test_a_step_extrapolated_too_far_is_taken_back():
+    asked = []
+
+    def step(at):  # creeps towards 1, and beyond 0.9 the error is what a wrong pairing would make it
+        asked.append(float(at[0]))
+        return 1 - 0.9 * (1 - at), abs(1 - at[0]) if at[0] <= 0.9 else 9.0
+
+    reached = registration._settle(step, np.zeros(1), 4, 0.0)
+    assert asked[2] == pytest.approx(1)  # where the secant ends
+    assert asked[3] == pytest.approx(1 - 0.9**2)  # back where the second plain step had led
+    assert reached == pytest.approx(1 - 0.9**3)
+
+
 def test_similarity_icp_of_a_source_without_extent_is_its_place():
     _, target = patches()
     scale, _, translation, rms = similarity_icp(np.ones((5, 3)), target)
