@@ -34,7 +34,7 @@ class LandmarkSegmenter:
     """Hand, object and forearm from landmarks, colours, and what stands out of the photo."""
 
     name = "landmark"
-    version = "4"
+    version = "5"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """`threads` of the network, 1 when not given: workers are as many as cores; any number gives the same bits."""

@@ -23,7 +23,6 @@ MOST_PARTS = 6
 JOIN_LOSS = 0.045  # of quality that a further part may cost
 JOINED_SOLID = 0.75  # least solidity of an object in parts,
 STAYS_SOLID = 0.85  # or this share of that of its best part: scissors are not solid
-BESIDE_ARM = 0.5  # of a further part's pixels near the hand may be near the arm as well: else it is a rest of the wrist
 POOR = 0.7  # quality below which the maps are not believed to show the object
 SEEDED_EDGE = 0.45  # least edge strength under the contour of what GrabCut finds
 SEEDED_REACH = 0.1  # metres beyond hand and keypoints
@@ -179,11 +178,8 @@ def _held_parts(candidate: Mask, grasp: Grasp, edges: np.ndarray) -> Reading:
     first = int(np.argmax(np.multiply(alone, large)))
     held, score = parts[first], alone[first]
     least_solid = min(JOINED_SOLID, STAYS_SOLID * solidity(held, grasp))
-    others = [p for p in parts[:first] + parts[first + 1 :] if count(p & to_arm) <= BESIDE_ARM * count(p & to_hand)]
-    while others:
-        joins = [quality(held | part, grasp, edges) for part in others]
-        best = int(np.argmax(joins))
-        part, joined = others.pop(best), joins[best]
+    for part in parts[:first] + parts[first + 1 :]:
+        joined = quality(held | part, grasp, edges)
         if joined > score - JOIN_LOSS and solidity(held | part, grasp) > least_solid:
             held, score = held | part, max(score, joined)
     return Reading(held, score)
